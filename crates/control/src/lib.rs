@@ -1,0 +1,1 @@
+//! What should be: the function catalog, counting, the manager of environments, placement.

@@ -1,0 +1,1 @@
+//! The way in: HTTP, SigV4, the API operations, and the synchronous invoke path.

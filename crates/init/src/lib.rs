@@ -1,0 +1,1 @@
+//! PID 1 inside a sandbox: starts the runtime, reaps, reports.

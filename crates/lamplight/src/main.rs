@@ -1,0 +1,2 @@
+//! The Lamplight binary.
+fn main() {}

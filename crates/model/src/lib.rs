@@ -1,0 +1,1 @@
+//! The vocabulary of Lamplight: ids, ARNs, function settings, limits, error kinds.

@@ -1,0 +1,1 @@
+//! How the roles talk: the traits between frontend, control, worker and services.

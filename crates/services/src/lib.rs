@@ -1,0 +1,1 @@
+//! The neighbours a function lives among: logs, sts.

@@ -1,0 +1,1 @@
+//! Where functions run: the agent, the Runtime API, code and runtimes, log capture.

@@ -1,0 +1,2 @@
+//! The kitchen.
+fn main() {}
