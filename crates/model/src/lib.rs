@@ -1,1 +1,16 @@
-//! The vocabulary of Lamplight: ids, ARNs, function settings, limits, error kinds.
+//! The vocabulary of Lamplight: ids, ARNs, function settings, limits, states.
+//!
+//! Plain data and pure rules. No I/O, no clock, no async.
+
+mod arn;
+mod function;
+pub mod limits;
+mod runtime;
+mod target;
+
+pub use arn::{AccountId, FunctionArn, FunctionRef, NameError, Qualifier, Scope};
+pub use function::{
+    CodeRef, FunctionRecord, FunctionSettings, LastUpdate, PackageType, Pending, State,
+};
+pub use runtime::{Language, Runtime};
+pub use target::Target;

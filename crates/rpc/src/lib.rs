@@ -1,1 +1,16 @@
-//! How the roles talk: the traits between frontend, control, worker and services.
+//! How the roles talk: frontend, counting, manager, placement and worker know each other only
+//! through these traits, so that each can be on another machine later.
+
+mod catalog;
+mod environment;
+mod logs;
+
+pub use catalog::{
+    Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage, SettingsChange,
+    Usage,
+};
+pub use environment::{
+    Assignment, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Placement,
+    PrepareError, Prepared, Slot, StartError, Throttled, Worker,
+};
+pub use logs::{LogEvent, LogSink};

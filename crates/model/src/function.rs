@@ -1,0 +1,143 @@
+//! A function as it is stored: settings, code, state. The durable format is JSON with a version.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The settings that the platform itself reads, and the rest as it came, to be echoed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FunctionSettings {
+    pub role: String,
+    pub package_type: PackageType,
+    pub runtime: Option<String>,
+    pub handler: Option<String>,
+    pub description: String,
+    /// Seconds.
+    pub timeout: u32,
+    pub memory_mb: u32,
+    pub tmp_mb: u32,
+    pub architectures: Vec<String>,
+    /// AWS: absent when never given, `{}` when given empty; the two read back differently.
+    pub environment: Option<BTreeMap<String, String>>,
+    pub layers: Vec<String>,
+    /// Members of FunctionConfiguration that are only validated, stored and echoed, by model name:
+    /// VpcConfig, DeadLetterConfig, TracingConfig, LoggingConfig, SnapStart, ImageConfig, ….
+    pub echoed: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PackageType {
+    Zip,
+    Image,
+}
+
+/// The zip file of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeRef {
+    /// Lower-case hex SHA-256 of the zip file: its name in the blob store.
+    pub digest: String,
+    /// Of the zip file, bytes.
+    pub size: u64,
+}
+
+/// AWS: `State` of FunctionConfiguration, as far as functions here reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    Pending,
+    Active,
+    Failed { code: String, reason: String },
+}
+
+/// AWS: `LastUpdateStatus`; absent on a function that is still being created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LastUpdate {
+    Never,
+    InProgress,
+    Successful,
+    Failed { code: String, reason: String },
+}
+
+/// What a record still waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pending {
+    Creation,
+    Update,
+}
+
+/// `$LATEST` of a function.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FunctionRecord {
+    /// Of the durable format; see [`FunctionRecord::FORMAT`].
+    pub format: u32,
+    pub name: String,
+    pub settings: FunctionSettings,
+    pub code: CodeRef,
+    pub state: State,
+    pub last_update: LastUpdate,
+    /// Changes with every change of the record.
+    pub revision_id: String,
+    /// Milliseconds since the epoch.
+    pub last_modified: i64,
+    /// Counts what environments depend on: one of another generation is never used again.
+    pub generation: u64,
+    pub tags: BTreeMap<String, String>,
+}
+
+impl FunctionRecord {
+    pub const FORMAT: u32 = 1;
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("plain data with text keys serialises")
+    }
+
+    /// Reads any format up to the current one. The message names what is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            format: u32,
+        }
+        let versioned: Versioned = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        if versioned.format > Self::FORMAT {
+            return Err(format!("function record of a newer format ({})", versioned.format));
+        }
+        serde_json::from_slice(bytes).map_err(|e| e.to_string())
+    }
+
+    /// What the reconciler has to finish.
+    pub fn pending(&self) -> Option<Pending> {
+        match (&self.state, &self.last_update) {
+            (State::Pending, _) => Some(Pending::Creation),
+            (_, LastUpdate::InProgress) => Some(Pending::Update),
+            _ => None,
+        }
+    }
+
+    /// A member of the echoed settings' object, e.g. `("LoggingConfig", "LogGroup")`.
+    pub fn echoed_text(&self, setting: &str, member: &str) -> Option<&str> {
+        self.settings.echoed.get(setting)?.get(member)?.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that a released version wrote. Never edit them: add new ones.
+    const FORMAT_1: &str = r#"{"format":1,"name":"thumbs","settings":{"role":"arn:aws:iam::000000000000:role/any","package_type":"Zip","runtime":"python3.11","handler":"app.lambda_handler","description":"","timeout":3,"memory_mb":128,"tmp_mb":512,"architectures":["x86_64"],"environment":null,"layers":[],"echoed":{"TracingConfig":{"Mode":"PassThrough"}}},"code":{"digest":"00ff","size":7},"state":"Active","last_update":{"Failed":{"code":"InvalidZipFileException","reason":"broken"}},"revision_id":"r","last_modified":1795000000000,"generation":4,"tags":{}}"#;
+
+    #[test]
+    fn old_bytes_are_read() {
+        let record = FunctionRecord::from_bytes(FORMAT_1.as_bytes()).unwrap();
+        assert_eq!(record.name, "thumbs");
+        assert_eq!(record.state, State::Active);
+        assert_eq!(record.echoed_text("TracingConfig", "Mode"), Some("PassThrough"));
+        assert_eq!(record.pending(), None);
+        assert_eq!(FunctionRecord::from_bytes(&record.to_bytes()).unwrap(), record);
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let newer = FORMAT_1.replace("\"format\":1", "\"format\":99");
+        assert!(FunctionRecord::from_bytes(newer.as_bytes()).unwrap_err().contains("newer"));
+    }
+}

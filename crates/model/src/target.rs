@@ -1,0 +1,36 @@
+//! One immutable state of a function version: all that a worker needs to run it.
+
+use crate::{FunctionArn, Qualifier};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What runs. Two targets with equal [`Target::key`]s are interchangeable for the environments
+/// that serve them; any change of code or settings makes another key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    pub function: FunctionArn,
+    /// `$LATEST` or a version's number.
+    pub version: Qualifier,
+    pub generation: u64,
+    pub runtime: String,
+    pub handler: String,
+    pub role: String,
+    pub timeout: Duration,
+    pub memory_mb: u32,
+    pub tmp_mb: u32,
+    pub environment: BTreeMap<String, String>,
+    /// Lower-case hex SHA-256 of the zip file.
+    pub code: String,
+    pub log_group: String,
+    /// `Text` or `JSON`.
+    pub log_format: String,
+    pub application_log_level: Option<String>,
+}
+
+impl Target {
+    /// Which environments may serve this target.
+    pub fn key(&self) -> Arc<str> {
+        format!("{}:{}#{}", self.function, self.version, self.generation).into()
+    }
+}

@@ -1,0 +1,117 @@
+//! The function catalog as the frontend sees it.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lamplight_model::{FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, Scope, Target};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What UpdateFunctionCode changes.
+#[derive(Debug, Clone, Default)]
+pub struct CodeChange {
+    pub zip: Bytes,
+    pub architectures: Option<Vec<String>>,
+    pub revision_id: Option<String>,
+    /// Checks everything, changes nothing.
+    pub dry_run: bool,
+}
+
+/// What UpdateFunctionConfiguration changes: a pure function over the settings.
+pub type SettingsChange = Box<dyn FnOnce(&mut FunctionSettings) -> Result<(), CatalogError> + Send>;
+
+/// Where a version's zip file is.
+#[derive(Debug, Clone)]
+pub struct CodeLocation {
+    pub path: PathBuf,
+}
+
+/// A page of a listing.
+#[derive(Debug, Clone)]
+pub struct FunctionPage {
+    pub functions: Vec<Arc<FunctionRecord>>,
+    /// Name after which the next page starts.
+    pub next: Option<String>,
+}
+
+/// What an account uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of all zip files.
+    pub code_size: u64,
+    pub functions: u64,
+}
+
+/// A refusal; each variant says what the caller may do.
+#[derive(Debug, Clone, Error)]
+pub enum CatalogError {
+    /// AWS: `Function not found: ARN`, with the qualifier where one was given.
+    #[error("Function not found: {0}")]
+    NotFound(String),
+    #[error("Function already exist: {0}")]
+    Exists(String),
+    /// The text is for the caller.
+    #[error("{0}")]
+    Invalid(String),
+    /// AWS: an update is in progress, or the function is Pending.
+    #[error("{0}")]
+    Conflict(String),
+    #[error(
+        "The Revision Id provided does not match the latest Revision Id. Call the \
+         GetFunction/GetAlias API to retrieve the latest Revision Id"
+    )]
+    Precondition,
+    #[error("Code storage limit exceeded.")]
+    StorageExceeded,
+    /// The store cannot be reached or is full: nothing was changed, the caller may try again.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Functions: the truth about what should be. Reads come from memory and go on when the store is
+/// gone; writes are durable when they return.
+#[async_trait]
+pub trait Catalog: Send + Sync {
+    async fn create(
+        &self,
+        function: &FunctionArn,
+        settings: FunctionSettings,
+        zip: Bytes,
+        tags: BTreeMap<String, String>,
+    ) -> Result<Arc<FunctionRecord>, CatalogError>;
+
+    async fn update_code(
+        &self,
+        function: &FunctionRef,
+        change: CodeChange,
+    ) -> Result<Arc<FunctionRecord>, CatalogError>;
+
+    async fn update_settings(
+        &self,
+        function: &FunctionRef,
+        revision_id: Option<String>,
+        change: SettingsChange,
+    ) -> Result<Arc<FunctionRecord>, CatalogError>;
+
+    async fn delete(&self, function: &FunctionRef) -> Result<(), CatalogError>;
+
+    fn get(&self, function: &FunctionRef) -> Result<Arc<FunctionRecord>, CatalogError>;
+
+    /// Functions of a scope by name, those after `after`.
+    fn list(&self, scope: &Scope, after: Option<&str>, max: usize) -> FunctionPage;
+
+    fn usage(&self, scope: &Scope) -> Usage;
+
+    /// What an invocation of `function` runs. No store access.
+    fn resolve(&self, function: &FunctionRef) -> Result<Arc<Target>, CatalogError>;
+
+    async fn code(&self, function: &FunctionRef) -> Result<CodeLocation, CatalogError>;
+}
+
+/// Gives workers the zip files of functions.
+#[async_trait]
+pub trait CodeSource: Send + Sync {
+    /// The file with this digest, or why it cannot be had.
+    async fn fetch(&self, digest: &str) -> Result<PathBuf, String>;
+}

@@ -1,0 +1,150 @@
+//! Counting, manager, placement and worker.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lamplight_model::{FunctionArn, Target};
+use std::any::Any;
+use std::path::Path;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// An execution environment, unique for the life of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EnvironmentId(pub u64);
+
+impl std::fmt::Display for EnvironmentId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+/// One call of a function.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    pub request_id: String,
+    pub payload: Bytes,
+    /// With the qualifier that was asked for.
+    pub invoked_arn: String,
+    /// Already decoded JSON text.
+    pub client_context: Option<String>,
+    pub trace_id: Option<String>,
+    /// Whether the caller wants the end of the log.
+    pub tail: bool,
+}
+
+/// How a call ended. A function's own failure is an outcome, not an error.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    pub payload: Bytes,
+    /// The `X-Amz-Function-Error` header: `Unhandled`.
+    pub function_error: Option<&'static str>,
+    /// The last 4 KB of this call's log, where asked for.
+    pub log_tail: Option<Vec<u8>>,
+    /// Whether the environment can serve another call.
+    pub reusable: bool,
+}
+
+/// A unit of concurrency, given back when dropped.
+pub struct Slot(#[allow(dead_code, reason = "held for its Drop")] pub Box<dyn Any + Send + Sync>);
+
+/// AWS: the `Reason` of a TooManyRequestsException.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("Rate Exceeded.")]
+pub struct Throttled {
+    pub reason: &'static str,
+    pub retry_after_seconds: u32,
+}
+
+/// Is there concurrency left?
+pub trait Counting: Send + Sync {
+    fn admit(&self, function: &FunctionArn) -> Result<Slot, Throttled>;
+}
+
+#[derive(Debug, Clone, Error)]
+pub enum StartError {
+    /// The machine has no such runtime; the text says how to get it.
+    #[error("{0}")]
+    RuntimeMissing(String),
+    #[error("the code of the function could not be prepared: {0}")]
+    Code(String),
+    #[error("no sandbox could be made: {0}")]
+    Sandbox(String),
+    #[error("the server is shutting down")]
+    Stopping,
+    /// The environment went away before it could take the call; another one may.
+    #[error("the execution environment is gone")]
+    Gone,
+}
+
+/// Runs environments on one machine.
+#[async_trait]
+pub trait Worker: Send + Sync {
+    /// Makes an environment and starts its runtime; initialisation goes on in the background.
+    async fn start(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError>;
+
+    /// Gives the environment one call and waits for its end. The caller makes sure that an
+    /// environment has one call at a time. When the future is dropped the call still ends by
+    /// itself and the environment is ended.
+    async fn invoke(&self, id: EnvironmentId, call: Invocation) -> Result<Outcome, StartError>;
+
+    /// Ends the environment. Returns when nothing of it is left.
+    async fn end(&self, id: EnvironmentId);
+
+    /// Unpacks and checks a zip file ahead of its first use. `zip` is the file with that digest.
+    async fn prepare(&self, digest: &str, zip: &Path) -> Result<Prepared, PrepareError>;
+
+    /// Forgets unpacked code that no function uses any more.
+    async fn forget(&self, digest: &str);
+
+    /// Whether this machine can run `runtime`; the error says how to get it.
+    fn can_run(&self, runtime: &str) -> Result<(), String>;
+}
+
+/// Told by a worker when an environment ended without being asked to.
+pub type Ended = tokio::sync::mpsc::UnboundedSender<EnvironmentId>;
+
+/// What unpacking found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prepared {
+    /// Bytes.
+    pub unzipped: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PrepareError {
+    /// Not a zip file, or one that must not be unpacked; the reason is for the log.
+    #[error("Could not unzip uploaded file. Please check your file, then try to upload again.")]
+    BadZip(String),
+    #[error("Unzipped size must be smaller than 262144000 bytes")]
+    TooLarge,
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Which worker starts the next environment of a target.
+#[async_trait]
+pub trait Placement: Send + Sync {
+    async fn place(&self, target: &Target) -> Result<Arc<dyn Worker>, StartError>;
+}
+
+/// An environment that one call has for itself. Hand it back with [`Manager::settle`]; a lost
+/// assignment (the caller was cancelled) ends its environment.
+pub struct Assignment {
+    pub worker: Arc<dyn Worker>,
+    pub id: EnvironmentId,
+    /// Given back on drop: the manager's own bookkeeping.
+    pub hold: Box<dyn Any + Send + Sync>,
+}
+
+/// Keeps the environments: an idle one where there is one, else a new one.
+#[async_trait]
+pub trait Manager: Send + Sync {
+    async fn assign(&self, target: &Arc<Target>) -> Result<Assignment, StartError>;
+
+    /// The call is over; `reusable` says whether the environment may serve another one.
+    async fn settle(&self, assignment: Assignment, reusable: bool);
+
+    /// Ends the environments of a function whose generation is older than `generation`: idle ones
+    /// now, busy ones after their call. `None` ends all.
+    async fn retire(&self, function: &FunctionArn, generation: Option<u64>);
+}
