@@ -1,0 +1,222 @@
+//! Trims botocore's service models into `crates/wire/models/`.
+//!
+//! Keeps what routing, validation and encoding read, in the order of the source; drops
+//! documentation, examples, paginators and waiters. The same input gives the same bytes. Python is
+//! a child process here, and only to find or fetch botocore.
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Our file name, and the model's place in botocore's `data` directory.
+const MODELS: [(&str, &str); 3] =
+    [("lambda", "lambda/2015-03-31"), ("logs", "logs/2014-03-28"), ("sts", "sts/2011-06-15")];
+
+const METADATA: &[&str] = &[
+    "apiVersion",
+    "endpointPrefix",
+    "jsonVersion",
+    "protocol",
+    "serviceFullName",
+    "serviceId",
+    "signingName",
+    "targetPrefix",
+    "xmlNamespace",
+];
+const OPERATION: &[&str] = &["name", "http", "input", "output", "errors", "deprecated"];
+const HTTP: &[&str] = &["method", "requestUri", "responseCode"];
+/// A reference to a shape: a member, an element, a key, an input or an output.
+const REFERENCE: &[&str] = &[
+    "shape",
+    "resultWrapper",
+    "location",
+    "locationName",
+    "flattened",
+    "streaming",
+    "timestampFormat",
+    "idempotencyToken",
+    "eventpayload",
+    "eventheader",
+    "xmlAttribute",
+    "xmlNamespace",
+];
+const SHAPE: &[&str] = &[
+    "type",
+    "required",
+    "members",
+    "member",
+    "key",
+    "value",
+    "payload",
+    "min",
+    "max",
+    "pattern",
+    "enum",
+    "flattened",
+    "streaming",
+    "timestampFormat",
+    "sensitive",
+    "union",
+    "document",
+    "event",
+    "eventstream",
+    "xmlNamespace",
+    "error",
+    "exception",
+    "fault",
+];
+const ERROR: &[&str] = &["code", "httpStatusCode", "senderFault"];
+
+/// `codegen [--botocore DIR]`: DIR is the `botocore` package directory; without it the package
+/// Python finds is taken, or the newest one is installed into a temporary directory.
+pub fn run(arguments: &[String]) -> Result<()> {
+    let (package, scratch) = match arguments {
+        [] => locate()?,
+        [flag, dir] if flag == "--botocore" => (PathBuf::from(dir), None),
+        _ => bail!("usage: codegen [--botocore DIR]"),
+    };
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/wire/models");
+    std::fs::create_dir_all(&models)?;
+    for (name, place) in MODELS {
+        let source = package.join("data").join(place).join("service-2.json.gz");
+        let model: Value = serde_json::from_slice(&inflate(&source)?)
+            .with_context(|| format!("reading {}", source.display()))?;
+        let text = print(&trim(&model)?)?;
+        std::fs::write(models.join(format!("{name}.json")), &text)?;
+        println!("{name}.json: {} bytes", text.len());
+    }
+    std::fs::write(models.join("NOTICE"), notice(&version(&package)?))?;
+    if let Some(scratch) = scratch {
+        std::fs::remove_dir_all(&scratch)
+            .with_context(|| format!("removing {}", scratch.display()))?;
+    }
+    Ok(())
+}
+
+/// The package directory, and the temporary directory to remove afterwards if one was made.
+fn locate() -> Result<(PathBuf, Option<PathBuf>)> {
+    let find = "import botocore, os; print(os.path.dirname(botocore.__file__))";
+    if let Ok(found) = Command::new("python3").args(["-c", find]).output()
+        && found.status.success()
+    {
+        let package = String::from_utf8(found.stdout)?;
+        return Ok((PathBuf::from(package.trim()), None));
+    }
+    let scratch = std::env::temp_dir().join(format!("botocore-{}", std::process::id()));
+    let installed = Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
+        .arg(&scratch)
+        .arg("botocore")
+        .status()
+        .context("starting python3")?;
+    if !installed.success() {
+        bail!("pip could not install botocore; give its directory with --botocore");
+    }
+    Ok((scratch.join("botocore"), Some(scratch)))
+}
+
+fn inflate(path: &Path) -> Result<Vec<u8>> {
+    let output = Command::new("gzip").arg("-dc").arg(path).output().context("starting gzip")?;
+    if !output.status.success() {
+        bail!("{}: {}", path.display(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(output.stdout)
+}
+
+fn version(package: &Path) -> Result<String> {
+    let init = std::fs::read_to_string(package.join("__init__.py"))?;
+    init.lines()
+        .find_map(|line| line.strip_prefix("__version__ = "))
+        .map(|quoted| quoted.trim_matches(['\'', '"']).to_owned())
+        .context("botocore does not say its version")
+}
+
+fn trim(model: &Value) -> Result<Value> {
+    let metadata = keep(object(model, "metadata")?, METADATA);
+    let mut operations = Map::new();
+    for (name, operation) in object(model, "operations")? {
+        operations.insert(name.clone(), Value::Object(trim_operation(operation)?));
+    }
+    let mut shapes = Map::new();
+    for (name, shape) in object(model, "shapes")? {
+        shapes.insert(name.clone(), Value::Object(trim_shape(shape)?));
+    }
+    Ok(json!({ "metadata": metadata, "operations": operations, "shapes": shapes }))
+}
+
+fn trim_operation(operation: &Value) -> Result<Map<String, Value>> {
+    let mut kept = keep(operation.as_object().context("an operation is no object")?, OPERATION);
+    for (key, value) in kept.iter_mut() {
+        match (key.as_str(), value) {
+            ("http", Value::Object(http)) => *http = keep(http, HTTP),
+            ("input" | "output", Value::Object(shape)) => *shape = keep(shape, REFERENCE),
+            ("errors", Value::Array(errors)) => {
+                for error in errors.iter_mut().filter_map(Value::as_object_mut) {
+                    *error = keep(error, REFERENCE);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(kept)
+}
+
+fn trim_shape(shape: &Value) -> Result<Map<String, Value>> {
+    let mut kept = keep(shape.as_object().context("a shape is no object")?, SHAPE);
+    for (key, value) in kept.iter_mut() {
+        match (key.as_str(), value) {
+            ("members", Value::Object(members)) => {
+                for member in members.values_mut().filter_map(Value::as_object_mut) {
+                    *member = keep(member, REFERENCE);
+                }
+            }
+            ("member" | "key" | "value", Value::Object(reference)) => {
+                *reference = keep(reference, REFERENCE);
+            }
+            ("error", Value::Object(error)) => *error = keep(error, ERROR),
+            _ => {}
+        }
+    }
+    Ok(kept)
+}
+
+fn keep(from: &Map<String, Value>, wanted: &[&str]) -> Map<String, Value> {
+    from.iter()
+        .filter(|(key, _)| wanted.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn object<'a>(value: &'a Value, key: &str) -> Result<&'a Map<String, Value>> {
+    value.get(key).and_then(Value::as_object).with_context(|| format!("the model lacks {key}"))
+}
+
+/// One line for each operation and each shape, so that a new model reads well as a diff.
+fn print(model: &Value) -> Result<String> {
+    let mut text = String::from("{");
+    for (index, (section, entries)) in model.as_object().context("no model")?.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        write!(text, "{comma}\n{}: {{", Value::from(section.as_str()))?;
+        for (index, (name, entry)) in entries.as_object().context("no section")?.iter().enumerate()
+        {
+            let comma = if index == 0 { "" } else { "," };
+            write!(text, "{comma}\n  {}: {entry}", Value::from(name.as_str()))?;
+        }
+        text.push_str("\n}");
+    }
+    text.push_str("\n}\n");
+    Ok(text)
+}
+
+fn notice(version: &str) -> String {
+    format!(
+        "The service models in this directory are derived from botocore {version}\n\
+         (https://github.com/boto/botocore), Copyright 2012-2022 Amazon.com, Inc. or its\n\
+         affiliates. All Rights Reserved. Licensed under the Apache License, Version 2.0.\n\
+         \n\
+         Changes: documentation, examples and the keys that this program does not read were\n\
+         removed. `cargo xtask codegen` makes the files anew.\n"
+    )
+}
