@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 mod codegen;
+mod licences;
+mod tidy;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -12,7 +14,11 @@ fn main() -> ExitCode {
     };
     let outcome = match dish {
         "codegen" => codegen::run(rest),
-        other => Err(anyhow::anyhow!("unknown task {other:?}; there is: codegen [--botocore DIR]")),
+        "licences" => licences::run(rest),
+        "tidy" => tidy::run(rest),
+        other => Err(anyhow::anyhow!(
+            "unknown task {other:?}; there are: codegen [--botocore DIR], licences, tidy"
+        )),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
