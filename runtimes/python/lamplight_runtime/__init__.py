@@ -1,0 +1,16 @@
+"""Lamplight's client of the Lambda Runtime API for Python.
+
+The modules imported at start (`loop`, `wire`, `codec`, `context`) use only what the
+interpreter has built in or loads in well under a millisecond. `faults` and `logs`
+are imported when a function fails or imports `logging`.
+"""
+
+
+class Fault(Exception):
+    """A failure with a name of the Runtime's own; `trace` is a list of text frames."""
+
+    def __init__(self, kind, message, trace=()):
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.trace = list(trace)

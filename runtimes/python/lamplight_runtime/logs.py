@@ -1,0 +1,130 @@
+"""The root logger as functions find it on AWS, made when they import `logging`.
+
+`logging` costs as much as the rest of the start, and many functions never use it.
+So a finder waits for it at the head of `sys.meta_path`, steps aside at its first
+import, and sets it up right after it was loaded, before the importer sees it.
+
+Invariant: `current` holds the ids of the running invocation. Absent: the frame
+protocol on a telemetry file descriptor; everything goes to stdout.
+"""
+
+import os
+import sys
+
+STAMP = "%Y-%m-%dT%H:%M:%S"
+
+
+class current:
+    request_id = None
+    tenant_id = None
+
+
+def watch():
+    if "logging" in sys.modules:
+        _set_up(sys.modules["logging"])
+    else:
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name != "logging":
+            return None
+        sys.meta_path.remove(self)
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                spec.loader = _Loader(spec.loader)
+                return spec
+        return None
+
+
+class _Loader:
+    """Stands in for the real loader for the length of one import."""
+
+    def __init__(self, real):
+        self._real = real
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+    def create_module(self, spec):
+        return self._real.create_module(spec)
+
+    def exec_module(self, module):
+        module.__spec__.loader = module.__loader__ = self._real
+        self._real.exec_module(module)
+        # A file called logging.py of the function itself is none of our business.
+        if hasattr(module, "getLogger") and hasattr(module, "Formatter"):
+            _set_up(module)
+
+
+def _set_up(logging):
+    import time
+
+    level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
+    level = "DEBUG" if level == "TRACE" else level
+    as_json = os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+    logging.Formatter.converter = time.gmtime
+
+    class LambdaLoggerHandler(logging.Handler):
+        def emit(self, record):
+            text = self.format(record)
+            sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+    class LambdaLoggerFilter(logging.Filter):
+        def filter(self, record):
+            record.aws_request_id = current.request_id or ""
+            record.tenant_id = current.tenant_id
+            return True
+
+    handler = LambdaLoggerHandler()
+    if as_json:
+        handler.setFormatter(_json_formatter(logging))
+    else:
+        line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
+        handler.setFormatter(logging.Formatter(line, STAMP))
+    handler.addFilter(LambdaLoggerFilter())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    if level in ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL"):
+        root.setLevel(level)
+
+
+def _json_formatter(logging):
+    import json
+
+    encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+    # What a plain record has is known already; any other attribute came from `extra`.
+    plain = set(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
+    plain |= {"aws_request_id", "tenant_id"}
+
+    class JsonFormatter(logging.Formatter):
+        def format(self, record):
+            # AWS: levels between the named ones count as the one below.
+            record.levelno = min(50, max(0, record.levelno)) // 10 * 10
+            record.levelname = logging.getLevelName(record.levelno)
+            whole = isinstance(record.msg, dict) and not record.args
+            line = {
+                "timestamp": self.formatTime(record, STAMP + "Z"),
+                "level": record.levelname,
+                "message": record.msg if whole else record.getMessage(),
+                "logger": record.name,
+            }
+            if record.exc_info and record.exc_info[0]:
+                import traceback
+
+                kind, error, trace = record.exc_info
+                line["stackTrace"] = traceback.format_tb(trace)
+                line["errorType"] = kind.__name__
+                line["errorMessage"] = str(error)
+            line["requestId"] = getattr(record, "aws_request_id", None)
+            if "errorType" in line:
+                line["location"] = "%s:%s:%s" % (record.pathname, record.funcName, record.lineno)
+            line["tenantId"] = getattr(record, "tenant_id", None)
+            for name, value in record.__dict__.items():
+                if name not in plain:
+                    line.setdefault(name, value)
+            return encode({name: value for name, value in line.items() if value is not None})
+
+    return JsonFormatter()

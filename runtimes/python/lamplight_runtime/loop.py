@@ -1,0 +1,121 @@
+"""Load the handler, then take events and answer them until the process is ended.
+
+Invariants: every event gets exactly one response or error; all a function printed
+is on its way before the answer is. `SystemExit`, from a handler or at import, ends
+the process with its status and no report, as on AWS.
+"""
+
+import importlib
+import io
+import os
+import sys
+
+from . import Fault, codec, logs, wire
+from .context import LambdaContext
+
+TRACE = "_X_AMZN_TRACE_ID"
+
+
+class _Unbuffered(io.TextIOWrapper):
+    """Nothing stays behind when a sandbox is frozen or killed in the middle of a line."""
+
+    def write(self, text):
+        count = super().write(text)
+        self.flush()
+        return count
+
+
+def run(handler_name, address):
+    sys.stdout = sys.__stdout__ = _unbuffered(sys.stdout)
+    sys.stderr = sys.__stderr__ = _unbuffered(sys.stderr)
+    api = wire.RuntimeApi(address)
+    logs.watch()
+    try:
+        handler = load(handler_name)
+    except Exception as error:
+        _report(api, "/init/error", error, None)
+        sys.exit(1)
+    while True:
+        _serve(api, handler, *api.next())
+
+
+def load(name):
+    """The callable that `name` ("module.function", "dir/module.function") means."""
+    module_name, dot, function = name.rpartition(".")
+    if not dot:
+        # AWS: the reason is what Python itself says of the missing half.
+        reason = "not enough values to unpack (expected 2, got 1)"
+        raise Fault("Runtime.MalformedHandlerName", "Bad handler '%s': %s" % (name, reason))
+    if module_name.split(".")[0] in sys.builtin_module_names:
+        message = "Cannot use built-in module %s as a handler module" % module_name
+        raise Fault("Runtime.BuiltInModuleConflict", message)
+    try:
+        module = importlib.import_module(module_name.replace("/", "."))
+    except ImportError as error:
+        message = "Unable to import module '%s': %s" % (module_name, error)
+        raise Fault("Runtime.ImportModuleError", message)
+    except SyntaxError as error:
+        message = "Syntax error in module '%s': %s" % (module_name, error)
+        trace = '  File "%s" Line %s\n    %s' % (error.filename, error.lineno, error.text)
+        raise Fault("Runtime.UserCodeSyntaxError", message, [trace])
+    try:
+        return getattr(module, function)
+    except AttributeError:
+        message = "Handler '%s' missing on module '%s'" % (function, module_name)
+        raise Fault("Runtime.HandlerNotFound", message)
+
+
+def _serve(api, handler, headers, body):
+    request_id = headers["lambda-runtime-aws-request-id"]
+    logs.current.request_id = request_id
+    logs.current.tenant_id = headers.get("lambda-runtime-aws-tenant-id")
+    trace = headers.get("lambda-runtime-trace-id")
+    if trace is not None:
+        os.environ[TRACE] = trace
+    else:
+        os.environ.pop(TRACE, None)
+    try:
+        context = LambdaContext(headers)
+        event = codec.decode(body, headers.get("content-type"))
+        answer, content_type = codec.encode(handler(event, context))
+    except Exception as error:
+        _report(api, "/invocation/%s/error" % request_id, error, headers)
+        return
+    about = _about(headers)
+    about["Content-Type"] = content_type
+    status, said = api.post("/invocation/%s/response" % request_id, about, answer)
+    if status == 413:
+        # The caller has been told that the response is too large; the sandbox is as good as before.
+        _complain("response", status, said)
+    elif status != 202:
+        _complain("response", status, said)
+        raise wire.UnexpectedAnswer("Failed to post invocation response")
+
+
+def _report(api, path, error, event_headers):
+    from . import faults
+
+    request_id = "" if event_headers is None else event_headers["lambda-runtime-aws-request-id"]
+    payload, cause = faults.describe(error, request_id)
+    faults.log(payload)
+    about = faults.headers(payload, None if event_headers is None else cause)
+    about.update(_about(event_headers or {}))
+    status, said = api.post(path, about, faults.body(payload))
+    if status != 202:
+        _complain("error", status, said)
+        raise wire.UnexpectedAnswer("Failed to post invocation error")
+
+
+def _about(headers):
+    """AWS: one attempt at an event has an id of its own, which its answer repeats."""
+    attempt = headers.get("lambda-runtime-invocation-id")
+    return {"Lambda-Runtime-Invocation-Id": attempt} if attempt else {}
+
+
+def _complain(what, status, said):
+    text = said.decode("utf-8", "replace")
+    sys.stderr.write("[ERROR] The Runtime API refused the %s with status %d. %s\n" % (what, status, text))
+
+
+def _unbuffered(stream):
+    return _Unbuffered(stream.detach(), encoding="utf-8", errors="backslashreplace")

@@ -1,0 +1,143 @@
+"""HTTP/1.1 to the Runtime API over one kept-alive socket.
+
+Uses `_socket`, because importing `socket` costs more than all of this client.
+Invariants: one request at a time; no time limit (`/next` blocks while the sandbox
+sleeps); a connection that died while idle is replaced once, a fresh one is not.
+Absent: TLS, proxies, redirects, pipelining.
+"""
+
+import _socket
+import sys
+
+RECEIVE = 65536
+# Larger bodies go out in a write of their own instead of being joined to the head.
+JOIN = 65536
+
+
+class UnexpectedAnswer(Exception):
+    """The Runtime API refused something a function cannot repair."""
+
+
+class RuntimeApi:
+    def __init__(self, address):
+        host, _, port = address.rpartition(":")
+        self._peer = (host.strip("[]"), int(port))
+        self._family = _socket.AF_INET6 if host.startswith("[") else _socket.AF_INET
+        self._socket = None
+        self._buffer = bytearray()
+        agent = "lamplight-python/%d.%d.%d" % sys.version_info[:3]
+        self._common = "Host: %s\r\nUser-Agent: %s\r\n" % (address, agent)
+
+    def next(self):
+        """Blocks for an event. Returns its headers (lower-case names) and its body."""
+        status, headers, body = self._exchange("GET", "/invocation/next", {}, b"")
+        if status != 200:
+            raise UnexpectedAnswer("GET /invocation/next: %d %r" % (status, body))
+        return headers, body
+
+    def post(self, path, headers, body):
+        """Returns the status and the answer's body."""
+        headers["Content-Length"] = str(len(body))
+        status, _, answer = self._exchange("POST", path, headers, body)
+        return status, answer
+
+    def _exchange(self, method, path, headers, body):
+        lines = "".join("%s: %s\r\n" % pair for pair in headers.items())
+        head = "%s /2018-06-01/runtime%s HTTP/1.1\r\n%s%s\r\n" % (method, path, self._common, lines)
+        head = head.encode("latin-1")
+        while True:
+            fresh = self._socket is None
+            if fresh:
+                self._connect()
+            try:
+                return self._once(head, body)
+            except OSError:
+                self._close()
+                if fresh:
+                    raise
+
+    def _connect(self):
+        self._buffer.clear()
+        self._socket = _socket.socket(self._family, _socket.SOCK_STREAM)
+        self._socket.connect(self._peer)
+        self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+
+    def _close(self):
+        self._socket.close()
+        self._socket = None
+
+    def _once(self, head, body):
+        try:
+            if len(body) <= JOIN:
+                self._socket.sendall(head + body)
+            else:
+                self._socket.sendall(head)
+                self._socket.sendall(body)
+        except (BrokenPipeError, ConnectionResetError):
+            # Too large a body is refused before it is read to its end: the answer may be there.
+            pass
+        status, headers = self._head()
+        while status < 200:
+            status, headers = self._head()
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            answer = self._chunks()
+        else:
+            answer = self._exactly(int(headers.get("content-length", 0)))
+        if headers.get("connection", "").lower() == "close":
+            self._close()
+        return status, headers, answer
+
+    def _head(self):
+        lines = self._until(b"\r\n\r\n").decode("utf-8", "replace").split("\r\n")
+        headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        return int(lines[0].split(" ", 2)[1]), headers
+
+    def _chunks(self):
+        whole = bytearray()
+        while True:
+            size = int(self._until(b"\r\n").split(b";")[0], 16)
+            if size == 0:
+                break
+            whole += self._exactly(size)
+            self._until(b"\r\n")
+        while self._until(b"\r\n"):
+            pass
+        return bytes(whole)
+
+    def _more(self):
+        data = self._socket.recv(RECEIVE)
+        if not data:
+            raise ConnectionResetError("the Runtime API closed the connection")
+        self._buffer += data
+
+    def _until(self, mark):
+        """The bytes before `mark`, which is taken away too."""
+        searched = 0
+        while True:
+            end = self._buffer.find(mark, searched)
+            if end >= 0:
+                found = bytes(self._buffer[:end])
+                del self._buffer[: end + len(mark)]
+                return found
+            searched = max(0, len(self._buffer) - len(mark))
+            self._more()
+
+    def _exactly(self, size):
+        have = len(self._buffer)
+        if have >= size:
+            found = bytes(self._buffer[:size])
+            del self._buffer[:size]
+            return found
+        whole = bytearray(size)
+        whole[:have] = self._buffer
+        self._buffer.clear()
+        rest = memoryview(whole)[have:]
+        while rest:
+            count = self._socket.recv_into(rest)
+            if not count:
+                raise ConnectionResetError("the Runtime API closed the connection")
+            rest = rest[count:]
+        return bytes(whole)
