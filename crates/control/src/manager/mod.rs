@@ -1,0 +1,175 @@
+//! The worker manager (AWS's name): gives each call an environment, an idle one where there is
+//! one, and ends those that are idle for long, outdated or broken.
+//!
+//! Invariants: an environment is either idle in its function's pool, or with exactly one call. It
+//! never serves another generation than it was made for. Nothing here waits for the store.
+
+mod pool;
+
+use async_trait::async_trait;
+use lamplight_env::Env;
+use lamplight_model::{FunctionArn, Target};
+use lamplight_rpc::{Assignment, EnvironmentId, Manager, Placement, StartError, Worker};
+use pool::Pool;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// How the pools are looked after.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// An environment that was idle for this long is ended.
+    pub idle: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(600) }
+    }
+}
+
+#[derive(Clone)]
+struct Kept {
+    worker: Arc<dyn Worker>,
+    id: EnvironmentId,
+}
+
+type SharedPool = Arc<Mutex<Pool<Kept>>>;
+
+/// What goes with a call: where its environment belongs. Dropped without
+/// [`Manager::settle`], it ends the environment.
+struct Hold {
+    pool: SharedPool,
+    generation: u64,
+    /// Taken when the assignment is settled.
+    unsettled: Option<(Kept, Env)>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some((kept, env)) = self.unsettled.take() {
+            env.tasks.spawn(async move { kept.worker.end(kept.id).await });
+        }
+    }
+}
+
+pub struct EnvironmentManager {
+    env: Env,
+    placement: Arc<dyn Placement>,
+    options: Options,
+    pools: RwLock<HashMap<FunctionArn, SharedPool>>,
+}
+
+impl EnvironmentManager {
+    pub fn new(env: Env, placement: Arc<dyn Placement>, options: Options) -> Arc<Self> {
+        Arc::new(Self { env, placement, options, pools: RwLock::default() })
+    }
+
+    /// Ends what was idle for long and forgets what ended by itself, until the server stops.
+    pub fn look_after(self: &Arc<Self>, mut ended: UnboundedReceiver<EnvironmentId>) {
+        let manager = Arc::clone(self);
+        let mut stop = self.env.tasks.stop_signal();
+        let period =
+            (self.options.idle / 4).clamp(Duration::from_millis(100), Duration::from_secs(5));
+        self.env.tasks.spawn(async move {
+            let mut tick = tokio::time::interval(period);
+            loop {
+                tokio::select! {
+                    () = stop.stopped() => return,
+                    _ = tick.tick() => manager.expire(),
+                    id = ended.recv() => match id {
+                        Some(id) => manager.forget(id),
+                        None => return,
+                    },
+                }
+            }
+        });
+    }
+
+    fn pool(&self, function: &FunctionArn) -> SharedPool {
+        let pools = self.pools.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(pool) = pools.get(function) {
+            return Arc::clone(pool);
+        }
+        drop(pools);
+        Arc::clone(self.pools_mut().entry(function.clone()).or_default())
+    }
+
+    fn pools_mut(&self) -> RwLockWriteGuard<'_, HashMap<FunctionArn, SharedPool>> {
+        self.pools.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn all(&self) -> Vec<SharedPool> {
+        let pools = self.pools.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        pools.values().cloned().collect()
+    }
+
+    fn expire(&self) {
+        let now = self.env.clock.instant();
+        for pool in self.all() {
+            self.end(lock(&pool).expire(now, self.options.idle));
+        }
+    }
+
+    /// An environment that ended by itself is not given to a call; the worker frees its rest.
+    fn forget(&self, id: EnvironmentId) {
+        for pool in self.all() {
+            self.end(lock(&pool).discard(|kept| kept.id == id));
+        }
+    }
+
+    fn end(&self, environments: Vec<Kept>) {
+        for kept in environments {
+            self.env.tasks.spawn(async move { kept.worker.end(kept.id).await });
+        }
+    }
+}
+
+fn lock(pool: &SharedPool) -> MutexGuard<'_, Pool<Kept>> {
+    pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Manager for EnvironmentManager {
+    async fn assign(&self, target: &Arc<Target>) -> Result<Assignment, StartError> {
+        let pool = self.pool(&target.function);
+        let taken = lock(&pool).take(target.generation);
+        let kept = match taken {
+            Some(kept) => kept,
+            None => {
+                let worker = self.placement.place(target).await?;
+                let id = worker.start(Arc::clone(target)).await?;
+                Kept { worker, id }
+            }
+        };
+        let (worker, id) = (Arc::clone(&kept.worker), kept.id);
+        let unsettled = Some((kept, self.env.clone()));
+        let hold = Hold { pool, generation: target.generation, unsettled };
+        Ok(Assignment { worker, id, hold: Box::new(hold) })
+    }
+
+    async fn settle(&self, assignment: Assignment, reusable: bool) {
+        // Anything else in `hold` is not of this manager; its drop is its own affair.
+        let Ok(mut hold) = assignment.hold.downcast::<Hold>() else { return };
+        let Some((kept, _)) = hold.unsettled.take() else { return };
+        let surplus = if reusable {
+            lock(&hold.pool).put(kept, hold.generation, self.env.clock.instant())
+        } else {
+            Some(kept)
+        };
+        self.end(surplus.into_iter().collect());
+    }
+
+    async fn retire(&self, function: &FunctionArn, generation: Option<u64>) {
+        let retired = match generation {
+            Some(generation) => lock(&self.pool(function)).retire(generation),
+            // The function may be made again under its name: that one gets a pool of its own.
+            None => match self.pools_mut().remove(function) {
+                Some(pool) => lock(&pool).close(),
+                None => return,
+            },
+        };
+        self.end(retired);
+    }
+}
