@@ -1,0 +1,168 @@
+"use strict";
+/**
+ * HTTP/1.1 to the Runtime API over one kept-alive socket.
+ *
+ * Invariants: one request at a time; no time limit (`/next` blocks while the sandbox
+ * sleeps); the socket is referenced only while an answer is awaited; a connection that
+ * died while idle is replaced once, a fresh one is not. Absent: TLS, proxies,
+ * redirects, pipelining.
+ */
+
+const net = require("node:net");
+
+const PREFIX = "/2018-06-01/runtime";
+const END_OF_HEAD = "\r\n\r\n";
+
+class RuntimeApi {
+  constructor(address) {
+    const colon = address.lastIndexOf(":");
+    this.host = address.slice(0, colon).replace(/[[\]]/g, "");
+    this.port = Number(address.slice(colon + 1));
+    this.common = `Host: ${address}\r\nUser-Agent: lamplight-nodejs/${process.versions.node}\r\n`;
+    this.socket = undefined;
+    this.waiting = undefined;
+  }
+
+  /** Waits for an event. Its header names are in lower case, its body is text. */
+  async next() {
+    const answer = await this.request("GET", "/invocation/next", {}, "");
+    if (answer.status !== 200) {
+      throw new Error(`Failed to get next invocation, status ${answer.status}: ${answer.body}`);
+    }
+    return answer;
+  }
+
+  post(path, headers, body) {
+    return this.request("POST", path, { ...headers, "Content-Length": Buffer.byteLength(body) }, body);
+  }
+
+  request(method, path, headers, body) {
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    const message = `${method} ${PREFIX}${path} HTTP/1.1\r\n${this.common}${lines.join("")}\r\n${body}`;
+    return new Promise((resolve, reject) => this.send({ message, resolve, reject }));
+  }
+
+  send(request) {
+    request.fresh = this.socket === undefined;
+    if (request.fresh) this.connect();
+    this.waiting = request;
+    this.parser = new Parser();
+    this.socket.ref();
+    this.socket.write(request.message, "utf8");
+  }
+
+  connect() {
+    const socket = net.connect({ host: this.host, port: this.port, noDelay: true });
+    this.socket = socket;
+    let failure;
+    socket.on("data", (data) => this.receive(data));
+    socket.on("error", (error) => (failure = error));
+    socket.on("close", () => {
+      if (this.socket === socket) this.lost(failure ?? new Error("The Runtime API closed the connection"));
+    });
+  }
+
+  receive(data) {
+    if (this.waiting === undefined) return;
+    let answer;
+    try {
+      answer = this.parser.push(data);
+    } catch (error) {
+      this.socket.destroy(error);
+      return;
+    }
+    if (answer === undefined) return;
+    const { resolve } = this.waiting;
+    this.waiting = undefined;
+    this.socket.unref();
+    if (answer.headers.connection?.toLowerCase() === "close") {
+      this.socket.destroy();
+      this.socket = undefined;
+    }
+    resolve(answer);
+  }
+
+  lost(error) {
+    const request = this.waiting;
+    this.socket = undefined;
+    this.waiting = undefined;
+    if (request === undefined) return;
+    if (request.fresh) request.reject(error);
+    else this.send(request);
+  }
+}
+
+/** One answer, in pieces as they arrive; `push` returns it when it is whole. */
+class Parser {
+  constructor() {
+    this.pieces = [];
+    this.have = 0;
+    this.need = 0;
+    this.head = undefined;
+  }
+
+  push(data) {
+    this.pieces.push(data);
+    this.have += data.length;
+    // Joined only when there is hope, so that a large body is copied once.
+    if (this.have < this.need) return undefined;
+    const all = this.pieces.length === 1 ? data : Buffer.concat(this.pieces);
+    this.pieces = [all];
+    return this.head === undefined ? this.readHead(all) : this.readBody(all);
+  }
+
+  readHead(all) {
+    const end = all.indexOf(END_OF_HEAD);
+    if (end < 0) return undefined;
+    const [first, ...lines] = all.toString("utf8", 0, end).split("\r\n");
+    const headers = {};
+    for (const line of lines) {
+      const colon = line.indexOf(":");
+      headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
+    }
+    const rest = all.subarray(end + END_OF_HEAD.length);
+    this.pieces = [rest];
+    this.have = rest.length;
+    const status = Number(first.split(" ", 2)[1]);
+    // An interim answer has no body, and the real one follows.
+    if (status < 200) return this.readHead(rest);
+    this.head = { status, headers };
+    this.chunked = headers["transfer-encoding"]?.toLowerCase() === "chunked";
+    this.chunks = [];
+    this.need = this.chunked ? 0 : Number(headers["content-length"] ?? 0);
+    return this.readBody(rest);
+  }
+
+  readBody(all) {
+    if (this.chunked) return this.readChunks(all);
+    if (all.length < this.need) return undefined;
+    return { ...this.head, body: all.toString("utf8", 0, this.need) };
+  }
+
+  readChunks(all) {
+    for (;;) {
+      const line = all.indexOf("\r\n");
+      if (line < 0) break;
+      const size = Number.parseInt(all.toString("latin1", 0, line), 16);
+      if (Number.isNaN(size)) throw new Error("The Runtime API sent a malformed chunk");
+      if (size === 0) {
+        // No trailers are sent to runtimes: the last chunk ends with an empty line.
+        if (all.length < line + 4) break;
+        return { ...this.head, body: Buffer.concat(this.chunks).toString("utf8") };
+      }
+      const start = line + 2;
+      if (all.length < start + size + 2) {
+        this.need = start + size + 2;
+        break;
+      }
+      this.chunks.push(all.subarray(start, start + size));
+      all = all.subarray(start + size + 2);
+      this.need = 0;
+    }
+    this.pieces = [all];
+    this.have = all.length;
+    return undefined;
+  }
+}
+
+module.exports = { RuntimeApi, PREFIX };
