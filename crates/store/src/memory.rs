@@ -1,0 +1,105 @@
+//! Meta without a disk, for tests. Keeps the whole changelog.
+
+use crate::meta::check_size;
+use crate::{Change, Entry, Key, Meta, Op, PAGE_MAX, Page, Rev, StoreError};
+use async_trait::async_trait;
+use bytes::Bytes;
+use lamplight_env::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+#[derive(Default)]
+pub struct MemoryMeta(Mutex<State>);
+
+#[derive(Default, Clone)]
+struct State {
+    records: BTreeMap<Key, (Rev, Bytes)>,
+    changes: Vec<Change>,
+}
+
+impl State {
+    fn change(&mut self, key: &Key, deleted: bool) -> Rev {
+        let rev = Rev(self.last().0 + 1);
+        let at = Timestamp::from_millis(rev.0);
+        self.changes.push(Change { rev, key: key.clone(), deleted, at });
+        rev
+    }
+
+    fn last(&self) -> Rev {
+        self.changes.last().map(|change| change.rev).unwrap_or_default()
+    }
+
+    fn apply(&mut self, op: Op) -> Result<(), StoreError> {
+        match op {
+            Op::Expect(key, rev) => {
+                if self.records.get(&key).map(|(rev, _)| *rev) != rev {
+                    return Err(StoreError::Conflict(key));
+                }
+            }
+            Op::Put(key, body) => {
+                let rev = self.change(&key, false);
+                self.records.insert(key, (rev, body));
+            }
+            Op::Delete(key) => {
+                if self.records.remove(&key).is_some() {
+                    self.change(&key, true);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl MemoryMeta {
+    fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.0.lock().expect("no holder panics"))
+    }
+}
+
+#[async_trait]
+impl Meta for MemoryMeta {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+        Ok(self.with(|state| {
+            let (rev, body) = state.records.get(key)?.clone();
+            Some(Entry { key: key.clone(), rev, body })
+        }))
+    }
+
+    async fn list(&self, prefix: &Key, page: Page) -> Result<Vec<Entry>, StoreError> {
+        let (from, to) = prefix.below();
+        let after = page.after.as_ref().map_or("", Key::encoded);
+        Ok(self.with(|state| {
+            state
+                .records
+                .iter()
+                .filter(|(key, _)| {
+                    let key = key.encoded();
+                    key > from.as_str() && key < to.as_str() && key > after
+                })
+                .take(page.limit.min(PAGE_MAX))
+                .map(|(key, (rev, body))| Entry { key: key.clone(), rev: *rev, body: body.clone() })
+                .collect()
+        }))
+    }
+
+    async fn txn(&self, ops: Vec<Op>) -> Result<Rev, StoreError> {
+        check_size(&ops)?;
+        self.with(|state| {
+            let before = state.clone();
+            for op in ops {
+                if let Err(error) = state.apply(op) {
+                    *state = before;
+                    return Err(error);
+                }
+            }
+            Ok(state.last())
+        })
+    }
+
+    async fn changes(&self, after: Rev, limit: usize) -> Result<Vec<Change>, StoreError> {
+        Ok(self.with(|state| {
+            let later = state.changes.iter().filter(|change| change.rev > after);
+            later.take(limit.min(PAGE_MAX)).cloned().collect()
+        }))
+    }
+}

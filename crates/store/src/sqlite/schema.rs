@@ -1,0 +1,108 @@
+//! The tables and their migrations: forward only, all in one transaction, counted in
+//! `PRAGMA user_version`.
+
+use crate::OpenError;
+use rusqlite::Connection;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// What makes version `n + 1` out of version `n`. Never edit a released one: add.
+///
+/// `sum` is over key, rev and body (see `record.rs`). `readable` is for people with a shell.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE meta (
+        key  TEXT PRIMARY KEY,
+        rev  INTEGER NOT NULL,
+        sum  INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE changelog (
+        rev     INTEGER PRIMARY KEY,
+        key     TEXT NOT NULL,
+        deleted INTEGER NOT NULL,
+        at      INTEGER NOT NULL
+    ) STRICT;
+    CREATE VIEW readable AS
+        SELECT replace(key, char(31), '/') AS key, rev, CAST(body AS TEXT) AS body FROM meta;
+"];
+
+#[expect(clippy::cast_possible_wrap, reason = "a handful")]
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Looks at the version in the file's header before SQLite opens it, because opening alone may
+/// already replay a log. A migration always folds its log in, so the header is right.
+pub(super) fn refuse_newer_file(path: &Path) -> Result<(), OpenError> {
+    let mut header = [0u8; 64];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    if read.is_err() {
+        // Not there yet, or too short to have a version: SQLite will say what it is.
+        return Ok(());
+    }
+    // https://sqlite.org/fileformat.html: user_version, big-endian, at offset 60.
+    let [.., a, b, c, d] = header;
+    refuse_newer(i64::from(i32::from_be_bytes([a, b, c, d])), path)
+}
+
+fn refuse_newer(found: i64, path: &Path) -> Result<(), OpenError> {
+    if found > VERSION {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known: VERSION });
+    }
+    Ok(())
+}
+
+/// Checks the file and brings it to the current version.
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let sqlite = |step| {
+        let path = path.to_owned();
+        move |source: rusqlite::Error| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                OpenError::Damaged { path, detail: source.to_string() }
+            }
+            _ => OpenError::Sqlite { step, path, source },
+        }
+    };
+    let version: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(sqlite("read the version of"))?;
+    refuse_newer(version, path)?;
+    // Both return a row, so they are queries; a mode that did not take is an error of ours.
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(sqlite("use a write-ahead log for"))?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        let detail = format!("the file system allows only journal mode {mode}");
+        return Err(OpenError::Damaged { path: path.to_owned(), detail });
+    }
+    for (name, value) in [
+        ("synchronous", "FULL"),
+        ("mmap_size", "0"),
+        // The writer checkpoints itself, because errors of the automatic one are not reported.
+        ("wal_autocheckpoint", "0"),
+        ("journal_size_limit", "67108864"),
+        ("cell_size_check", "ON"),
+    ] {
+        connection.execute_batch(&format!("PRAGMA {name} = {value}")).map_err(sqlite("set up"))?;
+    }
+    let verdict: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(sqlite("check"))?;
+    if verdict != "ok" {
+        return Err(OpenError::Damaged { path: path.to_owned(), detail: verdict });
+    }
+    migrate(connection, version).map_err(sqlite("migrate"))
+}
+
+fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
+    let todo = MIGRATIONS.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default();
+    if todo.is_empty() {
+        return Ok(());
+    }
+    let txn = connection.transaction()?;
+    for migration in todo {
+        txn.execute_batch(migration)?;
+    }
+    txn.pragma_update(None, "user_version", VERSION)?;
+    txn.commit()?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}

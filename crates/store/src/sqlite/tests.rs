@@ -1,0 +1,193 @@
+//! What only SQLite has: the file's version, damage, a full disk, groups, trimming.
+
+use super::*;
+use crate::{Meta, Op, Store};
+use bytes::Bytes;
+use lamplight_env::{ManualClock, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn key(name: &str) -> Key {
+    Key::new(&["t", name]).unwrap()
+}
+
+fn put(name: &str, body: &str) -> Op {
+    Op::Put(key(name), Bytes::copy_from_slice(body.as_bytes()))
+}
+
+fn open(path: &Path) -> Result<Store, OpenError> {
+    Store::open(path, &Env::system())
+}
+
+impl SqliteMeta {
+    /// Does something to the writer between two groups.
+    async fn with_writer<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> T + Send + 'static,
+    ) -> T {
+        let (reply, answer) = oneshot::channel();
+        let run = Request::Run(Box::new(move |writer| {
+            let _ = reply.send(work(writer));
+        }));
+        let requests = self.requests.as_ref().unwrap();
+        assert!(requests.send(run).await.is_ok());
+        answer.await.unwrap()
+    }
+}
+
+/// A database that version 1 wrote. Never edit it: add new ones.
+#[tokio::test]
+async fn a_database_of_version_1_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = Connection::open(dir.path().join("state.db")).unwrap();
+    old.execute_batch(include_str!("../testdata/v1.sql")).unwrap();
+    drop(old);
+    let store = open(dir.path()).unwrap();
+    let entry = store.meta.get(&Key::new(&["fn", "thumbs"]).unwrap()).await.unwrap().unwrap();
+    assert_eq!((entry.rev, &entry.body[..]), (Rev(2), &b"{\"format\":1}"[..]));
+    assert_eq!(store.meta.changes(Rev(1), 10).await.unwrap().len(), 1);
+    assert_eq!(store.meta.txn(vec![put("a", "1")]).await, Ok(Rev(3)));
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_and_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    let path = dir.path().join("state.db");
+    let newer = Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    newer.close().unwrap();
+    let partial = dir.path().join("blobs/tmp/0123");
+    std::fs::write(&partial, b"half").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let refusal = open(dir.path()).err().unwrap().to_string();
+    assert!(refusal.contains("newer version (format 99, this version knows 1)"), "{refusal}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert!(partial.exists() && !dir.path().join("state.db-wal").exists());
+}
+
+#[tokio::test]
+async fn damage_is_named_and_not_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.meta.txn(vec![put("good", "kept whole"), put("bad", "flip a bit here")]).await.unwrap();
+    drop(store);
+    let path = dir.path().join("state.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(15).position(|w| w == b"flip a bit here").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let store = open(dir.path()).unwrap();
+    let refusal = store.meta.get(&key("bad")).await.unwrap_err().to_string();
+    assert!(refusal.starts_with("record t/bad is damaged"), "{refusal}");
+    assert!(store.meta.list_all(&Key::new(&["t"]).unwrap()).await.is_err(), "not left out");
+    assert_eq!(store.meta.get(&key("good")).await.unwrap().unwrap().body, "kept whole");
+    drop(store);
+
+    bytes.truncate(bytes.len() - 4096);
+    std::fs::write(&path, &bytes).unwrap();
+    let refusal = open(dir.path()).err().unwrap();
+    assert!(matches!(refusal, OpenError::Damaged { .. }), "{refusal}");
+    std::fs::write(&path, b"this is no database at all, whatever its name may say about it")
+        .unwrap();
+    let refusal = open(dir.path()).err().unwrap();
+    assert!(matches!(refusal, OpenError::Damaged { .. }), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let limit = |pages: u32| {
+        store.meta.with_writer(move |writer| {
+            let sql = format!("PRAGMA max_page_count = {pages}");
+            writer.connection.query_row(&sql, [], |_| Ok(())).unwrap();
+        })
+    };
+    limit(40).await;
+    let body = "x".repeat(3000);
+    let mut written = 0;
+    let refusal = loop {
+        match store.meta.txn(vec![put(&written.to_string(), &body)]).await {
+            Ok(_) => written += 1,
+            Err(refusal) => break refusal,
+        }
+    };
+    assert_eq!(refusal, StoreError::Unavailable("no space left on the disk".into()));
+    assert!(written > 3);
+    assert_eq!(store.meta.get(&key("0")).await.unwrap().unwrap().body, body);
+    assert_eq!(store.meta.get(&key(&written.to_string())).await.unwrap(), None);
+    limit(1 << 20).await;
+    let rev = store.meta.txn(vec![put("after", &body)]).await.unwrap();
+    assert_eq!(rev, Rev(written + 1), "the refused one used up no revision");
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    let all = store.meta.list_all(&Key::new(&["t"]).unwrap()).await.unwrap();
+    assert_eq!(all.len() as i64, written + 1);
+}
+
+#[tokio::test]
+async fn a_conflict_leaves_its_group_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    // The writer is kept busy until all have queued up, so they share one commit.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let hold = store.meta.with_writer(move |_| held.recv().is_ok());
+    let claim = |name: &str| {
+        store.meta.txn(vec![Op::Expect(key("one"), None), put("one", name), put(name, "")])
+    };
+    let (held, a, b, other, ()) = tokio::join!(
+        biased;
+        hold,
+        claim("a"),
+        claim("b"),
+        store.meta.txn(vec![put("other", "")]),
+        async { release.send(()).unwrap() },
+    );
+    assert!(held);
+    assert_eq!((a, b, other), (Ok(Rev(2)), Err(StoreError::Conflict(key("one"))), Ok(Rev(3))));
+    assert_eq!(store.meta.get(&key("one")).await.unwrap().unwrap().body, "a");
+    assert_eq!(store.meta.get(&key("b")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_changelog_is_trimmed_without_gaps() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_000_000_000_000)));
+    let env = Env { clock: clock.clone(), ..Env::system() };
+    let store = Store::open(dir.path(), &env).unwrap();
+    store.meta.with_writer(|w| (w.retention.every, w.retention.rows) = (1, 5)).await;
+    for n in 0..20 {
+        store.meta.txn(vec![put("a", &n.to_string())]).await.unwrap();
+    }
+    assert_eq!(store.meta.changes(Rev(14), 100).await, Err(StoreError::Compacted));
+    let kept = store.meta.changes(Rev(15), 100).await.unwrap();
+    assert_eq!(kept.iter().map(|c| c.rev.0).collect::<Vec<_>>(), [16, 17, 18, 19, 20]);
+
+    clock.advance(Duration::from_secs(24 * 3600 + 1));
+    store.meta.txn(vec![put("a", "later")]).await.unwrap();
+    assert_eq!(store.meta.changes(Rev(19), 100).await, Err(StoreError::Compacted));
+    assert_eq!(store.meta.changes(Rev(20), 100).await.unwrap().len(), 1);
+
+    // A clock that goes backwards makes no gap, and the newest is kept over a restart.
+    clock.jump_to(Timestamp::from_millis(0));
+    store.meta.txn(vec![put("a", "earlier")]).await.unwrap();
+    assert_eq!(store.meta.changes(Rev(20), 100).await.unwrap().len(), 2);
+    drop(store);
+    clock.advance(Duration::from_secs(1_000_000 * 3600));
+    let store = Store::open(dir.path(), &env).unwrap();
+    assert_eq!(store.meta.txn(vec![put("a", "last")]).await, Ok(Rev(23)));
+}
+
+#[tokio::test]
+async fn the_log_is_folded_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let body = "x".repeat(500_000);
+    for n in 0..60 {
+        store.meta.txn(vec![put(&(n % 3).to_string(), &body)]).await.unwrap();
+    }
+    let size = |name| std::fs::metadata(dir.path().join(name)).unwrap().len();
+    assert!(size("state.db-wal") < 16 << 20, "{}", size("state.db-wal"));
+    assert!(size("state.db") > 1 << 20);
+}

@@ -1,0 +1,284 @@
+//! The one thread that writes: group commit, changelog, checkpoints.
+//!
+//! Waiting transactions share a COMMIT, each in a savepoint of its own so that a conflict of one
+//! leaves the others alone. Nobody is answered, not even with a conflict, before COMMIT returned:
+//! the conflict may be with a neighbour in the same group.
+
+use super::record;
+use crate::{Op, Rev, StoreError};
+use lamplight_env::Clock;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Transactions that share a COMMIT.
+const GROUP_MAX: usize = 256;
+/// How much is written between checkpoints, bytes, roughly.
+const CHECKPOINT_EVERY: usize = 4 * 1024 * 1024;
+/// A row and its index entries dirty about this many bytes of pages.
+const OP_OVERHEAD: usize = 4096;
+
+pub(super) enum Request {
+    Txn {
+        ops: Vec<Op>,
+        reply: oneshot::Sender<Answer>,
+    },
+    /// Something only a test does to the connection.
+    #[cfg(test)]
+    Run(Box<dyn FnOnce(&mut Writer) + Send>),
+}
+
+/// How much of the changelog is kept.
+pub(super) struct Retention {
+    pub age: Duration,
+    pub rows: i64,
+    /// Revisions between two looks.
+    pub every: i64,
+}
+
+pub(super) struct Writer {
+    pub connection: Connection,
+    clock: Arc<dyn Clock>,
+    /// Of the last change that is committed, or in the group being written.
+    rev: Rev,
+    trimmed_at: Rev,
+    pub retention: Retention,
+    unfolded: usize,
+}
+
+/// What an error of SQLite means for the server.
+#[derive(Debug, PartialEq, Eq)]
+enum Severity {
+    /// Rolled back; the next transaction may work.
+    Passing(String),
+    /// What is on the disk is unknown.
+    Fatal(String),
+}
+
+fn severity(error: &rusqlite::Error) -> Severity {
+    let text = error.to_string();
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Severity::Passing("no space left on the disk".to_owned()),
+        // Where there is no space to grow the shared index of the log: nothing was written yet.
+        _ if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => Severity::Passing(text),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OutOfMemory) => {
+            Severity::Passing(text)
+        }
+        // Above all a failed sync: the kernel may have dropped the dirty pages, so a second sync
+        // would "succeed" without them. Only a new start reads what is really there.
+        _ => Severity::Fatal(text),
+    }
+}
+
+type Answer = Result<Rev, StoreError>;
+type Waiting = (Vec<Op>, oneshot::Sender<Answer>);
+type Answered = (oneshot::Sender<Answer>, Answer);
+
+impl Writer {
+    pub fn new(connection: Connection, clock: Arc<dyn Clock>) -> rusqlite::Result<Self> {
+        // The newest entry is never trimmed.
+        let last: Option<i64> =
+            connection.query_row("SELECT max(rev) FROM changelog", [], |row| row.get(0))?;
+        let rev = Rev(last.unwrap_or(0));
+        let retention =
+            Retention { age: Duration::from_secs(24 * 3600), rows: 100_000, every: 1_000 };
+        Ok(Self { connection, clock, rev, trimmed_at: Rev(0), retention, unfolded: 0 })
+    }
+
+    /// Until the queue is closed and empty, or the device fails.
+    pub fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Request>,
+        failed: &watch::Sender<Option<String>>,
+    ) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut group = Vec::new();
+            let mut next = Some(first);
+            while let Some(request) = next {
+                match request {
+                    Request::Txn { ops, reply } => group.push((ops, reply)),
+                    #[cfg(test)]
+                    Request::Run(work) => work(&mut self),
+                }
+                next = (group.len() < GROUP_MAX).then(|| queue.try_recv().ok()).flatten();
+            }
+            let (replies, fate) = self.commit(group);
+            for (reply, answer) in replies {
+                // Nobody to tell where the caller has given up.
+                let _ = reply.send(answer);
+            }
+            if let Err(reason) = fate.and_then(|()| self.fold_if_due()) {
+                tracing::error!(%reason, "the store has failed; the server has to be restarted");
+                // Whoever waits in the queue is told so when it is dropped.
+                failed.send_replace(Some(reason));
+                // Closing the connection would fold the log, which syncs once more.
+                std::mem::forget(self.connection);
+                return;
+            }
+        }
+    }
+
+    /// Writes a group. An error is fatal for the writer.
+    fn commit(&mut self, group: Vec<Waiting>) -> (Vec<Answered>, Result<(), String>) {
+        let before = self.rev;
+        let written = self.write(&group);
+        let senders = group.into_iter().map(|(_, reply)| reply);
+        match written {
+            Ok(answers) => (senders.zip(answers).collect(), Ok(())),
+            Err(error) => {
+                self.rev = before;
+                // SQLite has already rolled back after some errors.
+                let rolled_back = self.connection.is_autocommit()
+                    || self.connection.execute_batch("ROLLBACK").is_ok();
+                let (answer, fate) = match severity(&error) {
+                    Severity::Passing(text) if rolled_back => {
+                        (StoreError::Unavailable(text), Ok(()))
+                    }
+                    Severity::Passing(text) | Severity::Fatal(text) => {
+                        (StoreError::Failed(text.clone()), Err(text))
+                    }
+                };
+                (senders.map(|reply| (reply, Err(answer.clone()))).collect(), fate)
+            }
+        }
+    }
+
+    fn write(&mut self, group: &[Waiting]) -> rusqlite::Result<Vec<Answer>> {
+        let mut answers = Vec::with_capacity(group.len());
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        for (ops, _) in group {
+            let before = self.rev;
+            self.connection.execute_batch("SAVEPOINT one")?;
+            let answer = self.apply(ops)?;
+            if answer.is_err() {
+                self.rev = before;
+                self.connection.execute_batch("ROLLBACK TO one")?;
+            }
+            self.connection.execute_batch("RELEASE one")?;
+            answers.push(answer);
+        }
+        if self.rev.0 - self.trimmed_at.0 >= self.retention.every {
+            self.trim()?;
+        }
+        self.connection.execute_batch("COMMIT")?;
+        Ok(answers)
+    }
+
+    fn apply(&mut self, ops: &[Op]) -> rusqlite::Result<Answer> {
+        for op in ops {
+            self.unfolded += op.bytes() + OP_OVERHEAD;
+            match op {
+                Op::Expect(key, expected) => {
+                    let found: Option<i64> = self
+                        .connection
+                        .prepare_cached("SELECT rev FROM meta WHERE key = ?1")?
+                        .query_row([key.encoded()], |row| row.get(0))
+                        .optional()?;
+                    if found.map(Rev) != *expected {
+                        return Ok(Err(StoreError::Conflict(key.clone())));
+                    }
+                }
+                Op::Put(key, body) => {
+                    let rev = self.log(key.encoded(), false)?;
+                    self.connection
+                        .prepare_cached(
+                            "INSERT INTO meta (key, rev, sum, body) VALUES (?1, ?2, ?3, ?4) \
+                             ON CONFLICT (key) DO UPDATE SET \
+                             rev = excluded.rev, sum = excluded.sum, body = excluded.body",
+                        )?
+                        .execute(params![
+                            key.encoded(),
+                            rev.0,
+                            record::sum(key.encoded(), rev, body),
+                            &body[..]
+                        ])?;
+                }
+                Op::Delete(key) => {
+                    let deleted = self
+                        .connection
+                        .prepare_cached("DELETE FROM meta WHERE key = ?1")?
+                        .execute([key.encoded()])?;
+                    if deleted > 0 {
+                        self.log(key.encoded(), true)?;
+                    }
+                }
+            }
+        }
+        Ok(Ok(self.rev))
+    }
+
+    fn log(&mut self, key: &str, deleted: bool) -> rusqlite::Result<Rev> {
+        self.rev = Rev(self.rev.0 + 1);
+        self.connection
+            .prepare_cached(
+                "INSERT INTO changelog (rev, key, deleted, at) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![self.rev.0, key, deleted, self.clock.now().millis()])?;
+        Ok(self.rev)
+    }
+
+    /// Removes a prefix of the changelog and never its newest entry: what is left has no gaps, and
+    /// the next revision is known after a restart.
+    fn trim(&mut self) -> rusqlite::Result<()> {
+        let age = i64::try_from(self.retention.age.as_millis()).unwrap_or(i64::MAX);
+        let oldest = self.clock.now().millis().saturating_sub(age);
+        // In order of rev, because the wall clock may have jumped.
+        let first_kept: Option<i64> = self
+            .connection
+            .query_row(
+                "SELECT rev FROM changelog WHERE at >= ?1 ORDER BY rev LIMIT 1",
+                [oldest],
+                |r| r.get(0),
+            )
+            .optional()?;
+        let by_age = first_kept.unwrap_or(self.rev.0);
+        let cut = by_age.max(self.rev.0 - self.retention.rows + 1).min(self.rev.0);
+        self.connection.execute("DELETE FROM changelog WHERE rev < ?1", [cut])?;
+        self.trimmed_at = self.rev;
+        Ok(())
+    }
+
+    /// Copies the log into the database when it has grown.
+    fn fold_if_due(&mut self) -> Result<(), String> {
+        if self.unfolded < CHECKPOINT_EVERY {
+            return Ok(());
+        }
+        self.unfolded = 0;
+        let folded = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        match folded.as_ref().map_err(severity) {
+            Ok(()) => Ok(()),
+            Err(Severity::Passing(reason)) => {
+                tracing::warn!(%reason, "the log of the store could not be folded in");
+                Ok(())
+            }
+            Err(Severity::Fatal(reason)) => Err(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(extended_code: i32) -> Severity {
+        severity(&rusqlite::Error::SqliteFailure(ffi::Error::new(extended_code), None))
+    }
+
+    #[test]
+    fn only_what_left_the_disk_untouched_is_passing() {
+        for passing in [ffi::SQLITE_FULL, ffi::SQLITE_BUSY, ffi::SQLITE_IOERR_SHMSIZE] {
+            assert!(matches!(of(passing), Severity::Passing(_)), "{passing}");
+        }
+        for fatal in [
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_IOERR_DIR_FSYNC,
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_READONLY,
+        ] {
+            assert!(matches!(of(fatal), Severity::Fatal(_)), "{fatal}");
+        }
+    }
+}
