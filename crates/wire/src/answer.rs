@@ -40,13 +40,14 @@ pub struct ApiError {
     pub code: Cow<'static, str>,
     pub message: String,
     pub status: Option<u16>,
-    /// Further members of the error shape (`Reason`, `retryAfterSeconds`, …).
-    pub members: Map<String, Value>,
+    /// Further members of the error shape (`Reason`, `retryAfterSeconds`, …). A null
+    /// `Type` keeps the one that the model would add from being sent. Boxed to keep results small.
+    pub members: Box<Map<String, Value>>,
 }
 
 impl ApiError {
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), status: None, members: Map::new() }
+        Self { code: code.into(), message: message.into(), status: None, members: Box::default() }
     }
 
     /// A fault of ours. The cause goes to the log and not to the caller.
