@@ -1,1 +1,29 @@
-//! Sandboxes: namespaces and process mode, the jail, cgroups, seccomp, network. The home of unsafe.
+//! Sandboxes: where functions run. Namespaces mode isolates with the kernel's namespaces, cgroups
+//! and seccomp; process mode isolates nothing.
+//!
+//! The server never forks itself: it starts the jail, a sealed copy of its own binary, which
+//! builds the sandbox single-threaded ([`jail_main`]) and leaves an init (crate `lamplight-init`)
+//! in it. Server and init talk over one socket; when that closes, the sandbox ends.
+//!
+//! Invariants: a sandbox is torn down as a whole, in every failure too; nothing here follows a path
+//! that a tenant could have made; tenants hold no descriptor of the server's but their output pipe.
+//! Namespaces share the host's kernel: this is for code trusted about as much as a colleague's.
+
+mod cgroup;
+mod control;
+mod error;
+mod jail;
+mod launcher;
+mod memfd;
+mod remains;
+mod sandbox;
+mod seccomp;
+mod spec;
+
+pub use error::SandboxError;
+pub use jail::jail_main;
+pub use lamplight_init::fault::{Fault, Step as SetupStep};
+pub use lamplight_init::protocol::Program;
+pub use launcher::Launcher;
+pub use sandbox::Sandbox;
+pub use spec::{Bind, Egress, Exit, Mode, Options, Prefix, Running, Spec};

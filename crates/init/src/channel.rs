@@ -1,0 +1,102 @@
+//! Messages and descriptors over a seqpacket socket: one message, at most one descriptor.
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Bytes in the largest message. The kernel's default send buffer is a little larger.
+pub const LARGEST: usize = 160 * 1024;
+
+/// Two connected ends, both closed on exec.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends `message` and lends `fd` to the other side.
+///
+/// # Errors
+/// `InvalidInput` when the message is too large, else what the kernel says (`WouldBlock` too).
+pub fn send<T: Serialize>(
+    socket: impl AsFd,
+    message: &T,
+    fd: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let bytes = serde_json::to_vec(message).map_err(io::Error::other)?;
+    if bytes.len() > LARGEST {
+        return Err(io::Error::from_raw_os_error(libc::E2BIG));
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
+    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(io::Error::other("no room for a descriptor"));
+    }
+    rustix::io::retry_on_intr(|| {
+        sendmsg(&socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+    })?;
+    Ok(())
+}
+
+/// The next message and the descriptor that came with it; `None` once the other side has closed.
+///
+/// # Errors
+/// `InvalidData` when it is not a message of this kind, else what the kernel says.
+pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+    let mut bytes = vec![0u8; LARGEST];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let got = rustix::io::retry_on_intr(|| {
+        recvmsg(
+            &socket,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+    })?;
+    if got.bytes == 0 {
+        return Ok(None);
+    }
+    let fd = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten()
+        .next();
+    let message = serde_json::from_slice(bytes.get(..got.bytes).unwrap_or_default())
+        .map_err(io::Error::from)?;
+    Ok(Some((message, fd)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_travels_with_its_message_and_closing_is_seen() {
+        let (a, b) = pair().unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        send(&a, &"hello", Some(writer.as_fd())).unwrap();
+        drop(writer);
+        let (text, fd) = receive::<String>(&b).unwrap().unwrap();
+        assert_eq!(text, "hello");
+        rustix::io::write(fd.unwrap(), b"x").unwrap();
+        let mut one = [0u8; 1];
+        assert_eq!(rustix::io::read(&reader, &mut one).unwrap(), 1);
+        drop(a);
+        assert!(receive::<String>(&b).unwrap().is_none());
+    }
+
+    #[test]
+    fn too_large_is_refused_before_it_is_sent() {
+        let (a, _b) = pair().unwrap();
+        let error = send(&a, &"x".repeat(LARGEST), None).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::E2BIG));
+    }
+}

@@ -1,0 +1,95 @@
+//! What the server and a sandbox's init say to each other: one JSON message per datagram.
+//!
+//! Order at start: `Blueprint` down, `Cloned` up (with a pidfd), `Network` down, `Ready` up (with
+//! the listener). Then `Start` (with the output pipe) and `KillAll` in any order, each answered
+//! under its call number. `Exited` follows every `Started` unless init itself dies.
+
+use crate::fault::Fault;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Where the Runtime API listens inside a network namespace of the sandbox's own.
+// AWS: the address recorded as AWS_LAMBDA_RUNTIME_API.
+pub const RUNTIME_API: (Ipv4Addr, u16) = (Ipv4Addr::new(169, 254, 100, 1), 9001);
+
+/// The user that programs run as.
+// AWS: sbx_user1051, uid 993, gid 990.
+pub const PROGRAM_UID: u32 = 993;
+pub const PROGRAM_GID: u32 = 990;
+
+/// All that the jail needs to know to build a sandbox.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Blueprint {
+    pub isolation: Isolation,
+    pub hostname: String,
+    pub binds: Vec<Bind>,
+    pub tmp: Tmp,
+    pub resolvers: Vec<IpAddr>,
+    /// The seccomp program, one instruction in each number as the kernel lays it out.
+    pub filter: Vec<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub enum Isolation {
+    /// Namespaces, with root and the program mapped to these users and groups of the host.
+    Mapped { root: u32, program: u32 },
+    /// Namespaces made by an ordinary user: only that user can be mapped.
+    Rootless,
+    /// No isolation.
+    Process,
+}
+
+/// A directory of the host shown read-only at `target`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Bind {
+    pub source: String,
+    pub target: String,
+}
+
+/// Limits of `/tmp`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Tmp {
+    pub bytes: u64,
+    pub inodes: u64,
+}
+
+/// What to execute. `argv[0]` is a path; nothing is looked up.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Program {
+    pub argv: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub cwd: String,
+}
+
+/// The sandbox's end of a link to the outside.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Link {
+    pub index: u32,
+    pub address: Ipv4Addr,
+    pub gateway: Ipv4Addr,
+    pub prefix: u8,
+}
+
+#[derive(Serialize, Deserialize)]
+pub enum ToInit {
+    Network(Option<Link>),
+    Start { call: u64, program: Program },
+    KillAll { call: u64 },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromInit {
+    Cloned { pid: i32 },
+    Ready,
+    Failed(Fault),
+    Started { call: u64, pid: i32 },
+    NotStarted { call: u64, fault: Fault },
+    Exited { call: u64, ending: Ending },
+    Empty { call: u64 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    Code(i32),
+    Signal(i32),
+}

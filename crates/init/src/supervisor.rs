@@ -1,0 +1,181 @@
+//! The control loop: start what the server asks for, reap everything, report, end with the server.
+
+use crate::channel;
+use crate::program;
+use crate::protocol::{Blueprint, Ending, FromInit, ToInit};
+use crate::sys;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+
+/// What "everything in the sandbox" is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All other processes of the PID namespace of which we are PID 1.
+    Namespace,
+    /// All descendants of ours.
+    Descendants,
+}
+
+pub struct Supervisor {
+    control: OwnedFd,
+    signals: OwnedFd,
+    reach: Reach,
+    blueprint: Blueprint,
+    /// Programs that run, with the call that started each.
+    programs: HashMap<i32, u64>,
+    /// Calls that wait until nothing is left.
+    killing: Vec<u64>,
+}
+
+impl Supervisor {
+    pub fn new(control: OwnedFd, signals: OwnedFd, reach: Reach, blueprint: Blueprint) -> Self {
+        Self { control, signals, reach, blueprint, programs: HashMap::new(), killing: Vec::new() }
+    }
+
+    pub fn run(mut self) -> ! {
+        loop {
+            let mut polled = [
+                PollFd::new(&self.control, PollFlags::IN),
+                PollFd::new(&self.signals, PollFlags::IN),
+            ];
+            let _ = rustix::io::retry_on_intr(|| poll(&mut polled, None));
+            let (asked, ended) = (!polled[0].revents().is_empty(), !polled[1].revents().is_empty());
+            if ended {
+                // One record may stand for many signals; the reaping below asks for all of them.
+                let mut record = [0u8; 128];
+                let _ = rustix::io::read(&self.signals, &mut record);
+                self.reap();
+            }
+            if asked {
+                match channel::receive::<ToInit>(&self.control) {
+                    Ok(Some((message, fd))) => self.obey(message, fd),
+                    // Closed or broken: the server is gone, and nothing may outlive it.
+                    Ok(None) | Err(_) => self.end(),
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, message: ToInit, fd: Option<OwnedFd>) {
+        match message {
+            ToInit::Start { call, program } => {
+                let answer = match program::start(&program, fd, &self.blueprint) {
+                    Ok(pid) => {
+                        self.programs.insert(pid, call);
+                        FromInit::Started { call, pid }
+                    }
+                    Err(fault) => FromInit::NotStarted { call, fault },
+                };
+                self.tell(&answer);
+            }
+            ToInit::KillAll { call } => {
+                self.killing.push(call);
+                self.kill();
+                self.reap();
+            }
+            ToInit::Network(_) => {}
+        }
+    }
+
+    /// Reaps all that has ended, and answers those who wait for nothing to be left.
+    fn reap(&mut self) {
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => self.record(pid, status),
+                Ok(None) => {
+                    // Something lives: born while we killed, or not yet gone.
+                    if !self.killing.is_empty() {
+                        self.kill();
+                    }
+                    return;
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        for call in std::mem::take(&mut self.killing) {
+            self.tell(&FromInit::Empty { call });
+        }
+    }
+
+    fn record(&mut self, pid: Pid, status: WaitStatus) {
+        let Some(call) = self.programs.remove(&pid.as_raw_nonzero().get()) else { return };
+        let ending = match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Ending::Code(code),
+            (None, Some(signal)) => Ending::Signal(signal),
+            (None, None) => return,
+        };
+        self.tell(&FromInit::Exited { call, ending });
+    }
+
+    fn kill(&self) {
+        match self.reach {
+            #[expect(unsafe_code, reason = "killing everybody needs a promise")]
+            // SAFETY: this reach is chosen only by `namespaces::run`, which is PID 1 of its namespace.
+            Reach::Namespace => unsafe { sys::kill_namespace() },
+            Reach::Descendants => {
+                for pid in descendants() {
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                }
+            }
+        }
+    }
+
+    fn tell(&self, message: &FromInit) {
+        // A failure means that the server is gone, which the next poll says too.
+        let _ = channel::send(&self.control, message, None);
+    }
+
+    fn end(&mut self) -> ! {
+        // PID 1's end is the end of its namespace: the kernel kills the rest before it is reaped.
+        while self.reach == Reach::Descendants {
+            self.kill();
+            match rustix::process::wait(WaitOptions::empty()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        sys::leave(0)
+    }
+}
+
+/// All processes below this one, parents before children.
+fn descendants() -> Vec<Pid> {
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        if let Some(parent) = parent_of(&stat) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = Vec::new();
+    let mut queue = vec![rustix::process::getpid().as_raw_nonzero().get()];
+    while let Some(pid) = queue.pop() {
+        let below = children.remove(&pid).unwrap_or_default();
+        found.extend(below.iter().filter_map(|pid| Pid::from_raw(*pid)));
+        queue.extend(below);
+    }
+    found
+}
+
+/// The parent in a line of `/proc/<pid>/stat`, whose second field may hold anything in brackets.
+fn parent_of(stat: &str) -> Option<i32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_cannot_lie_about_its_parent_by_its_name() {
+        assert_eq!(parent_of("7 (a) S 1 (b)) S 42 7 7"), Some(42));
+        assert_eq!(parent_of("7 a S 42"), None);
+    }
+}

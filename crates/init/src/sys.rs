@@ -1,0 +1,189 @@
+//! The system calls that `rustix` does not wrap. The only `unsafe` of this crate.
+
+use rustix::io::{Errno, Result};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+fn check(answer: libc::c_long) -> Result<libc::c_long> {
+    if answer < 0 {
+        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+    } else {
+        Ok(answer)
+    }
+}
+
+/// Forks; `None` in the child.
+///
+/// # Safety
+/// The process must have a single thread, else the child may inherit a held lock.
+pub unsafe fn fork() -> Result<Option<i32>> {
+    // SAFETY: the caller promises a single thread; no memory is shared afterwards.
+    let pid = check(libc::c_long::from(unsafe { libc::fork() }))?;
+    Ok((pid != 0).then_some(pid as i32))
+}
+
+/// The namespaces that a sandbox has of its own.
+// Time namespaces can only be entered by unshare, and would move nothing that a guest can abuse.
+pub const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
+/// Forks into new namespaces as a sibling of this process: the child's parent is our parent, so
+/// that the server can wait for it after the jail has ended. `None` in the child.
+///
+/// # Safety
+/// The process must have a single thread.
+pub unsafe fn clone_into_namespaces() -> Result<Option<i32>> {
+    let flags = NAMESPACES | libc::CLONE_PARENT | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM this is a fork: the child has its own copy of everything; a null
+    // stack means that it goes on with ours.
+    let pid =
+        check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize) })?;
+    Ok((pid != 0).then_some(pid as i32))
+}
+
+/// The descriptor that the jail's parent gave it as standard input: the control socket.
+///
+/// # Safety
+/// Nobody else in this process may own descriptor 0.
+pub unsafe fn take_stdin() -> Result<OwnedFd> {
+    // SAFETY: fcntl takes no pointers here.
+    let fd = check(libc::c_long::from(unsafe { libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3) }))?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Marks every descriptor from `first` on as closed on exec, or closes it now.
+pub fn close_from(first: u32, now: bool) -> Result<()> {
+    let flags = if now { 0 } else { libc::CLOSE_RANGE_CLOEXEC };
+    // SAFETY: takes no pointers. With `now` the callers pass a `first` above all they own.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) })?;
+    Ok(())
+}
+
+/// Makes `fd` descriptor number `number`, open across exec.
+pub fn duplicate_onto(fd: impl AsFd, number: i32) -> Result<()> {
+    // SAFETY: takes no pointers; the callers replace only 0, 1 and 2, which nobody owns as a value.
+    check(libc::c_long::from(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) }))?;
+    Ok(())
+}
+
+#[repr(C)]
+struct MountAttributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// Adds `attributes` (`MOUNT_ATTR_*`) to a mount, and with `recursive` to those below it.
+pub fn restrict_mount(mount: impl AsFd, attributes: u64, recursive: bool) -> Result<()> {
+    let wanted = MountAttributes { set: attributes, clear: 0, propagation: 0, user_namespace: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a NUL-terminated constant, the structure lives through the call and its
+    // size is passed.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const wanted,
+            size_of::<MountAttributes>(),
+        )
+    })?;
+    Ok(())
+}
+
+/// Drops every capability out of the bounding set.
+pub fn empty_bounding_set() -> Result<()> {
+    for capability in 0..64u64 {
+        // SAFETY: takes no pointers.
+        match check(libc::c_long::from(unsafe {
+            libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0)
+        })) {
+            Ok(_) => {}
+            // The first number that the kernel does not know.
+            Err(Errno::INVAL) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Installs a seccomp program, given as the kernel's 8-byte instructions.
+pub fn install_filter(program: &[u64]) -> Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    let head = libc::sock_fprog { len: length, filter: program.as_ptr() as *mut libc::sock_filter };
+    // SAFETY: a sock_filter is 8 bytes that any u64 can hold; the kernel copies `len` of them and
+    // writes nothing.
+    check(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const head)
+    })?;
+    Ok(())
+}
+
+/// Gives all signals their default action and unblocks them.
+pub fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: the default action is no handler; refused for the few that cannot be set.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: the set lives on this stack and is initialised by sigemptyset before it is used.
+    unsafe {
+        let mut none = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Blocks SIGCHLD and returns a descriptor that becomes readable with it.
+pub fn watch_children() -> Result<OwnedFd> {
+    // SAFETY: the set lives on this stack, initialised by sigemptyset; signalfd copies it.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        check(libc::c_long::from(libc::sigprocmask(
+            libc::SIG_BLOCK,
+            &raw const set,
+            std::ptr::null_mut(),
+        )))?;
+        let fd = check(libc::c_long::from(libc::signalfd(
+            -1,
+            &raw const set,
+            libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
+        )))?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// Sends SIGKILL to every process of this PID namespace but ourselves.
+///
+/// # Safety
+/// We must be PID 1 of a PID namespace, else this kills the machine.
+pub unsafe fn kill_namespace() {
+    // SAFETY: the caller promises that "all processes" are those of the sandbox.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+}
+
+/// Executes `path`; returns only the reason why it could not.
+pub fn execute(path: &CStr, argv: &[CString], env: &[CString]) -> Errno {
+    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: both arrays end in null and hold pointers to NUL-terminated texts that outlive the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// Ends this process at once, running no destructor.
+pub fn leave(code: i32) -> ! {
+    // SAFETY: never returns and touches no memory.
+    unsafe { libc::_exit(code) }
+}

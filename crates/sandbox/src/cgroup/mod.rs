@@ -1,0 +1,167 @@
+//! Limits and counts by cgroup, in the old hierarchy (v1, also beside v2) and the new one (v2).
+//!
+//! Parents are named `lamplight-<instance>`; each sandbox has a child. Without the right to make
+//! them there are none, and sandboxes run with rlimits only.
+
+mod files;
+mod hierarchy;
+
+pub(crate) use hierarchy::find;
+
+use files::{read, read_field, remove_directory, write};
+use std::io;
+use std::path::PathBuf;
+
+/// Processes and threads of one sandbox.
+// AWS: 742 for the function's user; the rest is room for init and for starts.
+const PROCESSES: u32 = 768;
+/// Length of a scheduling period, in microseconds.
+const PERIOD: u64 = 100_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Memory,
+    Pids,
+    Cpu,
+    /// v2 without controllers, beside v1: only `cgroup.kill`.
+    Unified,
+    /// v2 with all of them.
+    All,
+}
+
+/// The launcher's parents.
+pub(crate) struct Cgroups {
+    parents: Vec<(Kind, PathBuf)>,
+}
+
+impl Cgroups {
+    /// Makes the parents of `instance`. `None` when this user may not.
+    pub(crate) fn set_up(instance: &str) -> io::Result<Option<Self>> {
+        let mut parents = Vec::new();
+        for found in find() {
+            let path = found.parent(instance);
+            match std::fs::create_dir(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::EACCES | libc::EPERM | libc::EROFS)
+                    ) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            if found.kind == Kind::All {
+                hierarchy::delegate(&found.root, &path)?;
+            }
+            parents.push((found.kind, path));
+        }
+        Ok((!parents.is_empty()).then_some(Self { parents }))
+    }
+
+    /// Makes one sandbox's groups and sets its limits.
+    pub(crate) fn create(&self, id: &str, memory_mb: u32) -> io::Result<Group> {
+        let mut group = Group { directories: Vec::new() };
+        for (kind, parent) in &self.parents {
+            let path = parent.join(id);
+            std::fs::create_dir(&path)?;
+            group.directories.push((*kind, path));
+        }
+        match group.limit(memory_mb) {
+            Ok(()) => Ok(group),
+            Err(error) => {
+                // Best effort: the error that matters is the first.
+                let _ = group.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes the parents; they must be empty.
+    pub(crate) fn remove(&self) {
+        for (_, path) in &self.parents {
+            if let Err(error) = remove_directory(path) {
+                tracing::warn!(%error, path = %path.display(), "a cgroup stays behind");
+            }
+        }
+    }
+}
+
+/// One sandbox's groups.
+pub(crate) struct Group {
+    directories: Vec<(Kind, PathBuf)>,
+}
+
+impl Group {
+    fn limit(&self, memory_mb: u32) -> io::Result<()> {
+        let bytes = u64::from(memory_mb) << 20;
+        // AWS: a full vCPU at 1769 MB. Below that AWS throttles; we give up to one vCPU when the
+        // machine is idle, and the share by memory when it is not: cold starts are what users wait for.
+        let quota = (u64::from(memory_mb) * PERIOD / 1769).max(PERIOD);
+        let shares = (u64::from(memory_mb) * 1024 / 1769).clamp(2, 262_144);
+        for (kind, path) in &self.directories {
+            match kind {
+                Kind::Memory => {
+                    write(path, "memory.limit_in_bytes", bytes)?;
+                    // Absent when the kernel does not account swap, or there is none.
+                    let _ = write(path, "memory.memsw.limit_in_bytes", bytes);
+                    let _ = write(path, "memory.swappiness", 0);
+                }
+                Kind::Pids => write(path, "pids.max", PROCESSES)?,
+                Kind::Cpu => {
+                    write(path, "cpu.cfs_period_us", PERIOD)?;
+                    write(path, "cpu.cfs_quota_us", quota)?;
+                    write(path, "cpu.shares", shares)?;
+                }
+                Kind::Unified => {}
+                Kind::All => {
+                    write(path, "memory.max", bytes)?;
+                    let _ = write(path, "memory.swap.max", 0);
+                    write(path, "pids.max", PROCESSES)?;
+                    // A container's root group may lack the cpu controller.
+                    let _ = write(path, "cpu.max", format!("{quota} {PERIOD}"));
+                    let _ = write(path, "cpu.weight", (shares * 100 / 1024).clamp(1, 10_000));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a process in, which its children then inherit.
+    pub(crate) fn add(&self, pid: u32) -> io::Result<()> {
+        self.directories.iter().try_for_each(|(_, path)| write(path, "cgroup.procs", pid))
+    }
+
+    /// Kills every process in it. Returns at once.
+    pub(crate) fn kill(&self) {
+        for (_, path) in &self.directories {
+            files::kill(path);
+        }
+    }
+
+    /// The most memory it has had, in bytes, page cache and `/tmp` included.
+    pub(crate) fn memory_peak(&self) -> Option<u64> {
+        self.directories.iter().find_map(|(kind, path)| match kind {
+            Kind::Memory => read(path, "memory.max_usage_in_bytes"),
+            Kind::All => read(path, "memory.peak"),
+            _ => None,
+        })
+    }
+
+    /// Processes that the kernel killed for want of memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        let count = self.directories.iter().find_map(|(kind, path)| match kind {
+            Kind::Memory => read_field(path, "memory.oom_control", "oom_kill"),
+            Kind::All => read_field(path, "memory.events", "oom_kill"),
+            _ => None,
+        });
+        count.unwrap_or(0)
+    }
+
+    /// Removes the groups, waiting a moment for the kernel to let go of the last process.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        self.directories.iter().try_for_each(|(_, path)| remove_directory(path))
+    }
+}

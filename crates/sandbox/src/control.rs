@@ -1,0 +1,156 @@
+//! The server's side of the conversation with one init.
+//!
+//! A single task reads; callers wait on channels. When init dies, everybody waiting learns it.
+
+use crate::{Exit, SandboxError};
+use lamplight_init::channel;
+use lamplight_init::fault::Fault;
+use lamplight_init::protocol::{Ending, FromInit, Program, ToInit};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+
+pub(crate) struct Control {
+    socket: AsyncFd<OwnedFd>,
+    pending: Mutex<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    calls: u64,
+    lost: bool,
+    starts: HashMap<u64, oneshot::Sender<Result<i32, Fault>>>,
+    exits: HashMap<u64, oneshot::Sender<Exit>>,
+    kills: HashMap<u64, oneshot::Sender<()>>,
+}
+
+impl Control {
+    /// Takes over the socket; must be called within a runtime.
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        #[expect(unsafe_code, reason = "registering needs a promise")]
+        // SAFETY: an OwnedFd keeps its descriptor, open, for as long as it is registered.
+        let socket = unsafe {
+            AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE)?
+        };
+        Ok(Self { socket, pending: Mutex::default() })
+    }
+
+    /// Starts a program; returns its process id and what will tell its end.
+    pub(crate) async fn start(
+        &self,
+        program: Program,
+        output: OwnedFd,
+    ) -> Result<(i32, oneshot::Receiver<Exit>), SandboxError> {
+        let (started_tx, started) = oneshot::channel();
+        let (exit_tx, exit) = oneshot::channel();
+        let call = {
+            let mut pending = self.pending();
+            if pending.lost {
+                return Err(SandboxError::Lost);
+            }
+            pending.calls += 1;
+            let call = pending.calls;
+            pending.starts.insert(call, started_tx);
+            pending.exits.insert(call, exit_tx);
+            call
+        };
+        if let Err(error) = self.send(&ToInit::Start { call, program }, Some(output)).await {
+            let mut pending = self.pending();
+            pending.starts.remove(&call);
+            pending.exits.remove(&call);
+            return Err(match error.raw_os_error() {
+                Some(libc::E2BIG | libc::EMSGSIZE) => SandboxError::TooLarge,
+                _ => SandboxError::Lost,
+            });
+        }
+        match started.await {
+            Ok(Ok(pid)) => Ok((pid, exit)),
+            Ok(Err(fault)) => Err(SandboxError::Start(fault)),
+            Err(_) => Err(SandboxError::Lost),
+        }
+    }
+
+    /// Kills everything but init; returns once nothing is left, or init is.
+    pub(crate) async fn kill_all(&self) {
+        let (empty_tx, empty) = oneshot::channel();
+        let call = {
+            let mut pending = self.pending();
+            if pending.lost {
+                return;
+            }
+            pending.calls += 1;
+            let call = pending.calls;
+            pending.kills.insert(call, empty_tx);
+            call
+        };
+        if self.send(&ToInit::KillAll { call }, None).await.is_ok() {
+            // An error means that init died, and with it everything else.
+            let _ = empty.await;
+        }
+    }
+
+    /// Reads until init is gone. Run it as a task.
+    pub(crate) async fn listen(&self) {
+        while let Ok(Some((message, _))) = self
+            .socket
+            .async_io(Interest::READABLE, |socket| channel::receive::<FromInit>(socket))
+            .await
+        {
+            self.dispatch(message);
+        }
+        let mut pending = self.pending();
+        pending.lost = true;
+        pending.starts.clear();
+        pending.kills.clear();
+        for (_, exit) in pending.exits.drain() {
+            let _ = exit.send(Exit::Lost);
+        }
+    }
+
+    // Senders whose receiver is gone have nobody to tell: results of `send` below do not matter.
+    fn dispatch(&self, message: FromInit) {
+        let mut pending = self.pending();
+        match message {
+            FromInit::Started { call, pid } => {
+                pending.starts.remove(&call).map(|started| started.send(Ok(pid)));
+            }
+            FromInit::NotStarted { call, fault } => {
+                pending.exits.remove(&call);
+                pending.starts.remove(&call).map(|started| started.send(Err(fault)));
+            }
+            FromInit::Exited { call, ending } => {
+                let exit = match ending {
+                    Ending::Code(code) => Exit::Code(code),
+                    Ending::Signal(signal) => Exit::Signal(signal),
+                };
+                pending.exits.remove(&call).map(|sender| sender.send(exit));
+            }
+            FromInit::Empty { call } => {
+                pending.kills.remove(&call).map(|empty| empty.send(()));
+            }
+            FromInit::Cloned { .. } | FromInit::Ready | FromInit::Failed(_) => {
+                tracing::warn!(?message, "init speaks out of turn");
+            }
+        }
+    }
+
+    async fn send(&self, message: &ToInit, fd: Option<OwnedFd>) -> io::Result<()> {
+        let fd = fd.as_ref().map(AsFd::as_fd);
+        self.socket.async_io(Interest::WRITABLE, |socket| channel::send(socket, message, fd)).await
+    }
+
+    /// Whoever panicked while holding it left it whole: every change is a single insert or remove.
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells init to end, by closing this direction for good.
+    pub(crate) fn hang_up(&self) {
+        let _ = rustix::net::shutdown(self.socket.get_ref(), rustix::net::Shutdown::Both);
+    }
+}

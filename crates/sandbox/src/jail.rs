@@ -1,0 +1,113 @@
+//! The re-exec'd binary: opens what the sandbox will see, clones init into new namespaces, writes
+//! its user maps, and ends. In process mode it stays, as the keeper.
+//!
+//! Single-threaded from its first instruction; its standard input is the control socket.
+
+use lamplight_init::fault::{At, Fault, Step};
+use lamplight_init::protocol::{Blueprint, FromInit, Isolation, PROGRAM_GID, PROGRAM_UID};
+use lamplight_init::{channel, namespaces, process, sources, sys};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Becomes the jail. Call it first thing in `main` when `argv[0]` ends in `lamplight-jail`.
+pub fn jail_main() -> ! {
+    // Nothing above standard error is ours: close what a careless parent let through.
+    let closed = sys::close_from(3, true);
+    #[expect(unsafe_code, reason = "descriptor 0 needs a promise")]
+    // SAFETY: this process reads nothing from its standard input by any other way.
+    let control = match unsafe { sys::take_stdin() } {
+        Ok(control) => control,
+        Err(_) => sys::leave(2),
+    };
+    let done = closed.at(Step::CloseInherited, "3 and above").and_then(|()| build(&control));
+    match done {
+        Ok(()) => sys::leave(0),
+        Err(fault) => {
+            // When the server is gone too there is nobody left to tell.
+            let _ = channel::send(&control, &FromInit::Failed(fault), None);
+            sys::leave(1)
+        }
+    }
+}
+
+fn build(control: &OwnedFd) -> Result<(), Fault> {
+    let null = rustix::fs::open(
+        "/dev/null",
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .at(Step::CloseInherited, "/dev/null")?;
+    sys::duplicate_onto(&null, 0).at(Step::CloseInherited, "stdin")?;
+    drop(null);
+    let Some((blueprint, _)) =
+        channel::receive::<Blueprint>(control).at(Step::ReadBlueprint, "control")?
+    else {
+        // The server changed its mind.
+        return Ok(());
+    };
+    // When the whole machine runs out of memory, sandboxes go before the server. Inherited.
+    std::fs::write("/proc/self/oom_score_adj", "500").at(Step::SetOomScore, "500")?;
+    let own = rustix::io::fcntl_dupfd_cloexec(control, 3).at(Step::ReadBlueprint, "control")?;
+    if let Isolation::Process = blueprint.isolation {
+        report(control, rustix::process::getpid())?;
+        process::run(own, blueprint);
+    }
+
+    let mapped = matches!(blueprint.isolation, Isolation::Mapped { .. });
+    let opened = if mapped { Some(sources::open(&blueprint)?) } else { None };
+    if mapped {
+        rustix::thread::set_thread_groups(&[]).at(Step::DropGroups, "")?;
+    }
+    let isolation = blueprint.isolation;
+    let (maps_reader, maps_writer) = pipe_with(PipeFlags::CLOEXEC).at(Step::OpenSync, "pipe")?;
+    #[expect(unsafe_code, reason = "clone needs a promise")]
+    // SAFETY: the jail has a single thread.
+    let cloned = unsafe { sys::clone_into_namespaces() };
+    match cloned.at(Step::CloneNamespaces, "user, mount, pid, net, ipc, uts, cgroup")? {
+        None => {
+            drop(maps_writer);
+            namespaces::run(own, blueprint, opened, maps_reader)
+        }
+        Some(pid) => {
+            let init =
+                Pid::from_raw(pid).ok_or_else(|| fault(Step::CloneNamespaces, libc::ESRCH))?;
+            // Reported first, so that the server can clean up whatever comes of the rest.
+            report(control, init)?;
+            write_maps(init, isolation)?;
+            rustix::io::write(&maps_writer, b"x").at(Step::OpenSync, "pipe")?;
+            Ok(())
+        }
+    }
+}
+
+fn fault(step: Step, errno: i32) -> Fault {
+    Fault { step, errno, on: String::new() }
+}
+
+fn report(control: &OwnedFd, pid: Pid) -> Result<(), Fault> {
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).at(Step::OpenPidfd, "init")?;
+    let message = FromInit::Cloned { pid: pid.as_raw_nonzero().get() };
+    channel::send(control, &message, Some(pidfd.as_fd())).at(Step::ReportClone, "control")
+}
+
+/// Says who root and the program are on the host.
+fn write_maps(init: Pid, isolation: Isolation) -> Result<(), Fault> {
+    let directory = format!("/proc/{}", init.as_raw_nonzero());
+    // No process inside may ever drop a group to gain what the group is refused.
+    std::fs::write(format!("{directory}/setgroups"), "deny")
+        .at(Step::DenySetgroups, "setgroups")?;
+    let (users, groups) = match isolation {
+        Isolation::Mapped { root, program } => (
+            format!("0 {root} 1\n{PROGRAM_UID} {program} 1\n"),
+            format!("0 {root} 1\n{PROGRAM_GID} {program} 1\n"),
+        ),
+        _ => {
+            let (uid, gid) =
+                (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+            (format!("{PROGRAM_UID} {uid} 1\n"), format!("{PROGRAM_GID} {gid} 1\n"))
+        }
+    };
+    std::fs::write(format!("{directory}/uid_map"), users).at(Step::MapUsers, "uid_map")?;
+    std::fs::write(format!("{directory}/gid_map"), groups).at(Step::MapGroups, "gid_map")
+}

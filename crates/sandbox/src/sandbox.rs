@@ -1,0 +1,171 @@
+//! One sandbox: programs are started, killed and counted in it until it is destroyed.
+
+use crate::control::Control;
+use crate::remains::Remains;
+use crate::{Mode, Program, Running, SandboxError, Spec};
+use lamplight_env::Env;
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// A living sandbox. Dropping it destroys it, blocking for a few milliseconds; [`Self::destroy`]
+/// does the same without blocking.
+pub struct Sandbox {
+    control: Arc<Control>,
+    listener: Option<TcpListener>,
+    runtime_api: String,
+    layout: Layout,
+    remains: Option<Remains>,
+    env: Env,
+}
+
+/// What the launcher has built.
+pub(crate) struct Parts {
+    pub(crate) control: OwnedFd,
+    pub(crate) listener: std::net::TcpListener,
+    pub(crate) runtime_api: String,
+    pub(crate) layout: Layout,
+    pub(crate) remains: Remains,
+}
+
+/// Where paths of the sandbox are as its programs see them.
+pub(crate) struct Layout {
+    /// Of process mode: target and where it really is, longest target first.
+    places: Vec<(String, PathBuf)>,
+    pub(crate) directory: Option<PathBuf>,
+}
+
+impl Layout {
+    /// Makes what a mode needs on disk: nothing with namespaces, a private `/tmp` without.
+    pub(crate) fn prepare(mode: Mode, run_dir: &Path, spec: &Spec) -> io::Result<Self> {
+        if mode == Mode::Namespaces {
+            return Ok(Self { places: Vec::new(), directory: None });
+        }
+        let directory = run_dir.join(&spec.id);
+        std::fs::create_dir(&directory)?;
+        let tmp = directory.join("tmp");
+        std::fs::create_dir(&tmp)?;
+        let mut places: Vec<_> =
+            spec.binds.iter().map(|bind| (bind.target.clone(), bind.source.clone())).collect();
+        places.push(("/tmp".to_owned(), tmp));
+        places.sort_by_key(|(target, _)| std::cmp::Reverse(target.len()));
+        Ok(Self { places, directory: Some(directory) })
+    }
+
+    fn locate(&self, inside: &str) -> PathBuf {
+        for (target, place) in &self.places {
+            if let Some(rest) = inside.strip_prefix(target.as_str()) {
+                if rest.is_empty() {
+                    return place.clone();
+                }
+                if let Some(rest) = rest.strip_prefix('/') {
+                    return place.join(rest);
+                }
+            }
+        }
+        PathBuf::from(inside)
+    }
+}
+
+impl Sandbox {
+    pub(crate) fn assemble(
+        control: Arc<Control>,
+        listener: TcpListener,
+        (runtime_api, layout): (String, Layout),
+        remains: Remains,
+        env: Env,
+    ) -> Self {
+        Self { control, listener: Some(listener), runtime_api, layout, remains: Some(remains), env }
+    }
+
+    /// The listener of the Runtime API, which only programs in this sandbox can reach (in process
+    /// mode: everybody on this machine). `None` after the first call. Close it when the sandbox ends.
+    pub fn listener(&mut self) -> Option<TcpListener> {
+        self.listener.take()
+    }
+
+    /// The value of `AWS_LAMBDA_RUNTIME_API`: `host:port`.
+    pub fn runtime_api(&self) -> &str {
+        &self.runtime_api
+    }
+
+    /// Where a path such as `/var/task/app.py` is as programs in the sandbox see it.
+    pub fn locate(&self, inside: &str) -> PathBuf {
+        self.layout.locate(inside)
+    }
+
+    /// Starts a program. Several may run at one time, and more may follow; `/tmp` stays.
+    ///
+    /// # Errors
+    /// [`SandboxError::Start`] names the step; [`SandboxError::start_errno`] tells a missing file
+    /// (`ENOENT`) from one that cannot be executed (`EACCES`, `ENOEXEC`).
+    pub async fn start(&self, program: Program) -> Result<Running, SandboxError> {
+        let (output, theirs) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|error| SandboxError::Spawn(error.into()))?;
+        // Only our end: a program does not expect its standard output to be non-blocking.
+        rustix::io::ioctl_fionbio(&output, true)
+            .map_err(|error| SandboxError::Spawn(error.into()))?;
+        let (pid, exit) = self.control.start(program, theirs).await?;
+        Ok(Running { output, exit, pid_for_humans: pid })
+    }
+
+    /// Kills every process in the sandbox but its init: stopped ones, those in sessions of their
+    /// own and orphans too. Returns when none is left.
+    pub async fn kill_all(&self) {
+        self.control.kill_all().await;
+    }
+
+    /// The most memory the sandbox has had, in bytes; `None` without cgroups.
+    pub fn memory_peak_bytes(&self) -> Option<u64> {
+        self.remains.as_ref()?.group.as_ref()?.memory_peak()
+    }
+
+    /// How many processes the kernel has killed because the sandbox ran out of memory.
+    pub fn oom_kills(&self) -> u64 {
+        let group = self.remains.as_ref().and_then(|remains| remains.group.as_ref());
+        group.map_or(0, crate::cgroup::Group::oom_kills)
+    }
+
+    /// Ends the sandbox. Returns when nothing of it is left on the host.
+    pub async fn destroy(mut self) {
+        self.listener.take();
+        self.control.hang_up();
+        if let Some(mut remains) = self.remains.take() {
+            // When the runtime is going down the work is dropped, which clears as well.
+            let _ = self.env.tasks.spawn_blocking(move || remains.clear()).await;
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.control.hang_up();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Bind;
+
+    #[test]
+    fn process_mode_finds_paths_by_whole_components() {
+        let run = tempfile::tempdir().unwrap();
+        let bind =
+            |source: &str, target: &str| Bind { source: source.into(), target: target.to_owned() };
+        let spec = Spec {
+            id: "a".to_owned(),
+            binds: vec![bind("/code", "/var/task"), bind("/layer", "/opt")],
+            memory_mb: 128,
+            tmp_mb: 1,
+        };
+        let layout = Layout::prepare(Mode::Process, run.path(), &spec).unwrap();
+        assert_eq!(layout.locate("/var/task/app.py"), Path::new("/code/app.py"));
+        assert_eq!(layout.locate("/opt"), Path::new("/layer"));
+        assert_eq!(layout.locate("/optional"), Path::new("/optional"));
+        assert_eq!(layout.locate("/tmp"), run.path().join("a/tmp"));
+    }
+}
