@@ -1,0 +1,95 @@
+//! The door of the room: async, one unpacking per digest, few at a time.
+
+use super::error::CodeError;
+use super::shelf::{Shelf, is_digest};
+use lamplight_rpc::{PrepareError, Prepared};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::{Mutex as Gate, OwnedMutexGuard, Semaphore};
+
+/// Archives unpacked at a time: bounds the memory and the processors that uploads can take.
+const AT_A_TIME: usize = 2;
+
+/// Unpacked code by the SHA-256 of its zip file. Cheap to clone.
+#[derive(Clone)]
+pub struct CodeCache {
+    shelf: Arc<Shelf>,
+    /// Digests that somebody is busy with.
+    gates: Arc<Mutex<HashMap<String, Weak<Gate<()>>>>>,
+    room: Arc<Semaphore>,
+}
+
+impl CodeCache {
+    /// Opens the cache in `dir`, made where missing. Clears what an earlier run did not finish,
+    /// so `dir` must have one server at a time. Blocks.
+    pub fn open(dir: &Path) -> Result<Self, CodeError> {
+        Ok(Self {
+            shelf: Arc::new(Shelf::open(dir)?),
+            gates: Arc::default(),
+            room: Arc::new(Semaphore::new(AT_A_TIME)),
+        })
+    }
+
+    /// Unpacks `zip`, the file whose SHA-256 is `digest` (lower-case hex), unless that was done
+    /// before. Goes on to its end when the caller goes away.
+    ///
+    /// Errors: [`PrepareError::BadZip`] and [`PrepareError::TooLarge`] are the archive's fault,
+    /// [`PrepareError::Failed`] is the machine's: no space, no such file, another SHA-256.
+    pub async fn prepare(&self, digest: &str, zip: &Path) -> Result<Prepared, PrepareError> {
+        let zip = zip.to_owned();
+        let work = move |shelf: &Shelf, digest: &str| shelf.unpack(digest, &zip);
+        let summary = self.alone(digest, work).await?;
+        Ok(Prepared { unzipped: summary.unzipped })
+    }
+
+    /// The directory to show as `/var/task`, where the code was prepared. Reads one small file.
+    pub fn unpacked(&self, digest: &str) -> Option<PathBuf> {
+        let complete = is_digest(digest) && self.shelf.summary(digest).is_some();
+        complete.then(|| self.shelf.task(digest))
+    }
+
+    /// Removes the code of `digest`. Environments that still run it lose their files: the caller
+    /// knows that there are none.
+    pub async fn forget(&self, digest: &str) {
+        if let Err(error) = self.alone(digest, Shelf::forget).await {
+            tracing::warn!(%error, digest, "code could not be removed");
+        }
+    }
+
+    /// Runs `work` on the blocking pool, with no other work on the same digest beside it.
+    async fn alone<T: Send + 'static>(
+        &self,
+        digest: &str,
+        work: impl FnOnce(&Shelf, &str) -> Result<T, CodeError> + Send + 'static,
+    ) -> Result<T, CodeError> {
+        if !is_digest(digest) {
+            return Err(CodeError::Digest(digest.chars().take(80).collect()));
+        }
+        let gate = self.gate(digest).await;
+        let room = self.room.clone().acquire_owned().await;
+        let (shelf, digest) = (self.shelf.clone(), digest.to_owned());
+        // The guards go along: a caller that is cancelled must not let another one in early.
+        let task = tokio::task::spawn_blocking(move || {
+            let _guards = (gate, room);
+            work(&shelf, &digest)
+        });
+        task.await?
+    }
+
+    async fn gate(&self, digest: &str) -> OwnedMutexGuard<()> {
+        let gate = {
+            let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+            gates.retain(|_, gate| gate.strong_count() > 0);
+            match gates.get(digest).and_then(Weak::upgrade) {
+                Some(gate) => gate,
+                None => {
+                    let gate = Arc::new(Gate::new(()));
+                    gates.insert(digest.to_owned(), Arc::downgrade(&gate));
+                    gate
+                }
+            }
+        };
+        gate.lock_owned().await
+    }
+}

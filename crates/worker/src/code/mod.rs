@@ -1,0 +1,24 @@
+//! Function code: zip files taken apart once, checked, and kept for every environment that runs
+//! them.
+//!
+//! Invariants: a directory that [`CodeCache::unpacked`] names is complete and came from a file
+//! whose SHA-256 is its digest. Nothing is ever written outside the cache directory. A zip file
+//! that is refused leaves no byte behind.
+//!
+//! Absences: layers and images are not here; neither is fetching (the blob store hands over a
+//! file). Nothing is evicted: whoever knows which code is in use says [`CodeCache::forget`].
+
+mod cache;
+mod central;
+mod error;
+mod limits;
+mod links;
+mod shelf;
+mod tree;
+mod unzip;
+
+#[cfg(test)]
+mod tests;
+
+pub use cache::CodeCache;
+pub use error::CodeError;

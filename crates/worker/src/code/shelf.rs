@@ -1,0 +1,166 @@
+//! The cache on disk: `<dir>/<digest>/task` is the unpacked code, `<dir>/<digest>/summary.json`
+//! says that it is complete.
+//!
+//! Unpacking happens in `<dir>/.partial-<digest>`, which becomes `<dir>/<digest>` by a rename. The
+//! summary is written after everything else has reached the disk, so a power cut leaves either
+//! complete code or something without a summary, which the next start clears away. All of it can
+//! be made again from the zip file.
+//!
+//! Everything here blocks. Callers see to it that one digest has one caller at a time.
+
+use super::error::CodeError;
+use super::limits::Limits;
+use super::unzip::{Contents, unzip};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Of the layout and of the rules that code was unpacked by. Another one unpacks everything anew.
+const VERSION: u32 = 1;
+const PARTIAL: &str = ".partial-";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Summary {
+    version: u32,
+    /// Files, links and directories.
+    pub nodes: u64,
+    /// Bytes.
+    pub unzipped: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Shelf {
+    dir: PathBuf,
+}
+
+impl Shelf {
+    /// Makes the directory where there is none, and clears what was not finished in it.
+    pub(super) fn open(dir: &Path) -> Result<Self, CodeError> {
+        fs::create_dir_all(dir).map_err(CodeError::Open)?;
+        let shelf = Self { dir: fs::canonicalize(dir).map_err(CodeError::Open)? };
+        for entry in fs::read_dir(dir).map_err(CodeError::Open)? {
+            let entry = entry.map_err(CodeError::Open)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let unfinished =
+                name.starts_with(PARTIAL) || is_digest(&name) && shelf.summary(&name).is_none();
+            if unfinished {
+                remove(&entry.path()).map_err(CodeError::Clear)?;
+            }
+        }
+        Ok(shelf)
+    }
+
+    pub(super) fn task(&self, digest: &str) -> PathBuf {
+        self.dir.join(digest).join("task")
+    }
+
+    /// `None` where there is no complete code with this digest.
+    pub(super) fn summary(&self, digest: &str) -> Option<Summary> {
+        let text = fs::read(self.dir.join(digest).join("summary.json")).ok()?;
+        serde_json::from_slice(&text).ok().filter(|summary: &Summary| summary.version == VERSION)
+    }
+
+    pub(super) fn unpack(&self, digest: &str, zip: &Path) -> Result<Summary, CodeError> {
+        if let Some(summary) = self.summary(digest) {
+            return Ok(summary);
+        }
+        // One descriptor from here on: what is hashed is what is unpacked, whatever becomes of
+        // the name. The blob store never writes to a file again once it has its name.
+        let file = File::open(zip).map_err(CodeError::OpenZip)?;
+        let found = sha256(&file).map_err(CodeError::Hash)?;
+        if found != digest {
+            return Err(CodeError::Mismatch { wanted: digest.to_owned(), found });
+        }
+        let partial = Partial { path: self.partial(digest) };
+        remove(&partial.path).map_err(CodeError::Clear)?;
+        let task = partial.path.join("task");
+        for dir in [&partial.path, &task] {
+            // Closed until complete.
+            DirBuilder::new().mode(0o700).create(dir).map_err(CodeError::Keep)?;
+        }
+        let contents = unzip(&file, &task, &Limits::AWS)?;
+        self.keep(digest, &partial, contents).map_err(CodeError::Keep)
+    }
+
+    fn keep(&self, digest: &str, partial: &Partial, contents: Contents) -> io::Result<Summary> {
+        let summary = Summary { version: VERSION, nodes: contents.nodes, unzipped: contents.bytes };
+        for dir in [&partial.path.join("task"), &partial.path] {
+            fs::set_permissions(dir, Permissions::from_mode(0o755))?;
+        }
+        // One call instead of an fsync for each of 100,000 files.
+        rustix::fs::syncfs(File::open(&partial.path)?)?;
+        let mut file = File::create_new(partial.path.join("summary.json"))?;
+        file.write_all(&serde_json::to_vec(&summary)?)?;
+        file.sync_all()?;
+        let place = self.dir.join(digest);
+        // Whatever is there has no summary, or one of another version.
+        remove(&place)?;
+        fs::rename(&partial.path, &place)?;
+        Ok(summary)
+    }
+
+    /// Removes the code. It is out of its place at once, so that a half-removed tree is never
+    /// taken for a complete one.
+    pub(super) fn forget(&self, digest: &str) -> Result<(), CodeError> {
+        let partial = self.partial(digest);
+        remove(&partial).map_err(CodeError::Clear)?;
+        match fs::rename(self.dir.join(digest), &partial) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(CodeError::Clear(error)),
+            Ok(()) => remove(&partial).map_err(CodeError::Clear),
+        }
+    }
+
+    fn partial(&self, digest: &str) -> PathBuf {
+        self.dir.join(format!("{PARTIAL}{digest}"))
+    }
+}
+
+/// Unfinished code; gone when dropped, unless it was renamed to its place.
+struct Partial {
+    path: PathBuf,
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "unfinished code stays behind");
+        }
+    }
+}
+
+/// Removes a tree, or nothing.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    }
+}
+
+pub(super) fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn sha256(file: &File) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 128 * 1024];
+    let mut at = 0;
+    loop {
+        match file.read_at(&mut buffer, at) {
+            Ok(0) => break,
+            Ok(count) => {
+                hasher.update(buffer.get(..count).unwrap_or_default());
+                at += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(format!("{:x}", hasher.finalize()))
+}
