@@ -1,0 +1,115 @@
+"""What a server leaves on the machine: processes, cgroups, mounts, network links.
+
+Identifies a server's things by its own process tree and data directory, so that servers of other
+tests, or of other people, are not blamed on it.
+"""
+
+import os
+import pathlib
+import time
+
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
+
+
+def _read(path):
+    try:
+        return pathlib.Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _stat(pid):
+    """(parent, start time, state) of a process; None when it is gone."""
+    text = _read(f"/proc/{pid}/stat")
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[1]), fields[19], fields[0]) if len(fields) > 19 else None
+
+
+def processes():
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def descendants(pid):
+    """{pid: start time} of all processes below `pid`, without itself."""
+    stats = {other: stat for other in processes() if (stat := _stat(other))}
+    found, level = {}, {pid}
+    while level:
+        level = {other for other, stat in stats.items() if stat[0] in level and other not in found}
+        found.update({other: stats[other][1] for other in level})
+    return found
+
+
+def running(pid, start):
+    stat = _stat(pid)
+    return stat is not None and stat[1] == start
+
+
+def _cgroups_of(pid):
+    """Directories of the cgroups of a process."""
+    found = set()
+    for line in _read(f"/proc/{pid}/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers.startswith("name="):
+            controllers = controllers.removeprefix("name=")
+        roots = [CGROUPS / controllers] if controllers else [CGROUPS / "unified", CGROUPS]
+        found.update(root / path.lstrip("/") for root in roots if (root / path.lstrip("/")).is_dir())
+    return found
+
+
+def lamplight_cgroups():
+    found = set()
+    for directory, names, _ in os.walk(CGROUPS):
+        found.update(pathlib.Path(directory, name) for name in names if "lamplight" in name)
+    return found
+
+
+def links():
+    return set(os.listdir("/sys/class/net"))
+
+
+class Footprint:
+    """What a running server has on the machine, as of now; to be looked for after its end."""
+
+    def __init__(self, pid, data_dir):
+        self.data_dir = str(data_dir)
+        self.processes = descendants(pid)
+        own = _cgroups_of(pid)
+        below = set().union(*map(_cgroups_of, self.processes)) if self.processes else set()
+        ours = _cgroups_of(os.getpid())
+        self.cgroups = {path for path in below | own if "lamplight" in str(path)} - ours
+
+    def left(self):
+        """A line for everything that is still there."""
+        lines = []
+        for pid, start in self.processes.items():
+            if running(pid, start):
+                command = _read(f"/proc/{pid}/cmdline").replace("\0", " ")
+                lines.append(f"process {pid} ({_stat(pid)}): {command}")
+        for pid in processes():
+            command = _read(f"/proc/{pid}/cmdline").replace("\0", " ")
+            if self.data_dir in command and pid != os.getpid():
+                lines.append(f"process {pid} names the data directory: {command}")
+        lines += [f"cgroup {path}" for path in sorted(self.cgroups) if path.is_dir()]
+        mounts = _read("/proc/self/mountinfo").splitlines()
+        lines += [f"mount {line}" for line in mounts if self.data_dir in line]
+        return lines
+
+
+def wait_until(condition, what, seconds=20):
+    """Polls until `condition()` is true and returns its value; fails saying what it waited for."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s for {what() if callable(what) else what}")
+        time.sleep(0.02)
+
+
+def nothing_left(footprint, seconds=10):
+    wait_until(
+        lambda: not footprint.left(),
+        lambda: "nothing to be left, but there is:\n" + "\n".join(footprint.left()),
+        seconds,
+    )

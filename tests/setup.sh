@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Makes the environment the tests run in: `.venv` with Python packages, `.venv/node` with Node ones.
+# Idempotent, and quick when there is nothing to do. What is optional and cannot be had is named
+# in `.venv/missing` with the reason; the tests that need it are skipped under that name.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=$PWD/.venv
+awslambdaric=awslambdaric==4.2.2
+node_client=aws-lambda-ric@3.3.0
+recipe=$(cat tests/requirements.txt tests/setup.sh | sha256sum | cut -c1-16)
+stamp=$venv/made-from-$recipe
+[ -e "$stamp" ] && exit 0
+
+say() { printf 'setup: %s\n' "$*"; }
+missing=()
+lacks() { missing+=("$1: $2"); say "without $1: $2"; }
+
+# apt PACKAGE...: installs where that is possible; the caller looks whether it helped.
+apt() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+    if [ -z "${apt_updated:-}" ]; then
+        apt-get update -qq || return 1
+        apt_updated=1
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+}
+# There may be an older aws in front of it, so ask each one.
+aws_v2() {
+    local place
+    for place in $(type -ap aws); do
+        "$place" --version 2>&1 | grep -q '^aws-cli/2' && return 0
+    done
+    return 1
+}
+
+command -v python3 >/dev/null || apt python3 || { say "python3 is needed"; exit 1; }
+python3 -c 'import ensurepip' 2>/dev/null || apt python3-venv || {
+    say "python3 -m venv is needed (Debian: python3-venv)"
+    exit 1
+}
+mkdir -p "$venv"
+rm -f "$venv"/made-from-*
+[ -x "$venv/bin/pip" ] || python3 -m venv "$venv"
+say "Python packages"
+"$venv/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt
+
+# The official runtime clients, as their authors ship them.
+"$venv/bin/pip" install -q --disable-pip-version-check "$awslambdaric" >"$venv/pip.log" 2>&1 ||
+    lacks awslambdaric "pip could not install it: $(tail -n 1 "$venv/pip.log")"
+
+# Version 2 of the aws cli is not on PyPI; only it has `aws logs tail`.
+aws_v2 || { apt awscli && aws_v2; } || lacks aws-cli-2 "not installed, and apt-get did not help"
+
+command -v ip >/dev/null || apt iproute2 || lacks iproute2 "no ip command, and apt-get did not help"
+
+if ! { command -v node && command -v npm; } >/dev/null; then
+    apt nodejs npm || true
+fi
+if ! command -v node >/dev/null; then
+    lacks node "not installed, and apt-get did not help"
+elif ! command -v npm >/dev/null; then
+    lacks aws-lambda-ric "npm is not installed"
+else
+    # Its native part is compiled on installation.
+    for tool in cmake make g++ autoreconf libtoolize; do
+        command -v "$tool" >/dev/null || { apt cmake make g++ autoconf automake libtool || true; break; }
+    done
+    mkdir -p "$venv/node"
+    say "Node packages; a native part is compiled, which takes a minute"
+    if npm install --silent --no-audit --no-fund --prefix "$venv/node" "$node_client" \
+        >"$venv/npm.log" 2>&1 </dev/null &&
+        [ -e "$venv/node/node_modules/aws-lambda-ric/dist/rapid-client.node" ]; then
+        # The sources of libcurl are 150 MB that nobody reads again.
+        rm -rf "$venv/node/node_modules/aws-lambda-ric/deps"
+    else
+        lacks aws-lambda-ric "npm could not build it; see .venv/npm.log"
+    fi
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then printf '%s\n' "${missing[@]}"; fi >"$venv/missing"
+touch "$stamp"
+say "done"
