@@ -1,1 +1,7 @@
 //! The neighbours a function lives among: logs, sts.
+//!
+//! Each is small and real: it answers AWS's operations on data of its own. Nothing here speaks
+//! HTTP; the dialects of `lamplight-wire` hand in members and place what comes back.
+
+pub mod logs;
+pub mod sts;

@@ -1,0 +1,410 @@
+//! The bounded buffer between functions that print and the disk.
+//!
+//! `push` never waits: it takes a short lock, and beyond [`ROOM`] it drops and counts. One task
+//! writes what has gathered, another syncs twice a second and tidies up. After the stop signal the
+//! writer ends, and the lines of calls that still finish are written by `push` itself.
+
+use super::store::{Batch, LogsError, Settings, Store};
+use lamplight_env::{Env, Timestamp};
+use lamplight_model::{Scope, limits};
+use lamplight_rpc::LogEvent;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// Bytes of events that may wait for the disk.
+const ROOM: usize = 32 * 1024 * 1024;
+/// What an event costs beside its text.
+const OVERHEAD: usize = 96;
+/// Streams whose dropped events are counted one by one.
+const COUNTED: usize = 4096;
+/// Half of what an event may wait for its fsync.
+const SYNC: Duration = Duration::from_millis(500);
+/// Space is freed once in so many syncs.
+const RECLAIM_EVERY: u64 = 20;
+/// AWS: events further than this from now are refused; a function's are filed under now instead.
+pub const PAST: i64 = 14 * 86_400_000;
+pub const FUTURE: i64 = 2 * 3_600_000;
+
+const MARK: &str = "…[cut]";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Target {
+    scope: Scope,
+    group: String,
+    stream: String,
+}
+
+struct Entry {
+    target: Target,
+    events: Vec<LogEvent>,
+    cost: usize,
+}
+
+#[derive(Default)]
+struct Buffer {
+    entries: Vec<Entry>,
+    /// Of the entries and of those being written.
+    bytes: usize,
+    /// Entries ever taken in.
+    taken: u64,
+    dropped: HashMap<Target, u64>,
+    /// The writer has ended.
+    closed: bool,
+}
+
+pub struct Intake {
+    pub store: Store,
+    env: Env,
+    buffer: Mutex<Buffer>,
+    room: usize,
+    wake: Notify,
+    /// How many entries ever were written or dropped.
+    settled: watch::Sender<u64>,
+}
+
+impl Intake {
+    /// Starts the tasks; needs a tokio runtime.
+    pub fn start(store: Store, env: Env) -> Arc<Self> {
+        let intake = Arc::new(Self::new(store, env, ROOM));
+        intake.env.tasks.spawn(write(intake.clone()));
+        intake.env.tasks.spawn(tidy(intake.clone()));
+        intake
+    }
+
+    fn new(store: Store, env: Env, room: usize) -> Self {
+        let (buffer, settled) = (Mutex::default(), watch::Sender::new(0));
+        Self { store, env, buffer, room, wake: Notify::new(), settled }
+    }
+
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> i64 {
+        self.env.clock.now().millis()
+    }
+
+    pub fn push(&self, scope: &Scope, group: &str, stream: &str, mut events: Vec<LogEvent>) {
+        let now = self.now();
+        for event in &mut events {
+            cut(&mut event.message);
+            if !(now - PAST..=now + FUTURE).contains(&event.at.millis()) {
+                event.at = Timestamp::from_millis(now.max(0));
+            }
+        }
+        let cost = events.iter().map(|event| event.message.len() + OVERHEAD).sum();
+        let target =
+            Target { scope: scope.clone(), group: group.to_owned(), stream: stream.to_owned() };
+        let mut buffer = self.buffer();
+        if buffer.bytes.saturating_add(cost) > self.room {
+            buffer.drop_events(target, events.len() as u64);
+            return;
+        }
+        buffer.bytes += cost;
+        buffer.taken += 1;
+        buffer.entries.push(Entry { target, events, cost });
+        let closed = buffer.closed;
+        drop(buffer);
+        if closed {
+            self.drain();
+            self.sync();
+        } else {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Resolves once everything pushed before is in its file (or dropped).
+    pub async fn settle(&self) {
+        let taken = self.buffer().taken;
+        let mut settled = self.settled.subscribe();
+        // An error means that the sender is gone, and with it the store.
+        let _ = settled.wait_for(|settled| *settled >= taken).await;
+    }
+
+    /// Writes what has gathered, then says in the streams themselves what had to be dropped.
+    fn drain(&self) {
+        let (entries, taken) = {
+            let mut buffer = self.buffer();
+            (std::mem::take(&mut buffer.entries), buffer.taken)
+        };
+        let mut groups: HashMap<(&Scope, &str), Vec<&Entry>> = HashMap::new();
+        for entry in &entries {
+            let target = &entry.target;
+            groups.entry((&target.scope, &target.group)).or_default().push(entry);
+        }
+        let mut lost: Vec<&Entry> = Vec::new();
+        for ((scope, group), entries) in groups {
+            for some in entries.chunks(1024) {
+                let batches = some
+                    .iter()
+                    .map(|entry| Batch { stream: &entry.target.stream, events: &entry.events });
+                if let Err(error) = self.append(scope, group, &batches.collect::<Vec<_>>()) {
+                    tracing::warn!(group, %error, "log events are dropped");
+                    lost.extend(some);
+                }
+            }
+        }
+        {
+            let mut buffer = self.buffer();
+            for entry in lost {
+                buffer.drop_events(entry.target.clone(), entry.events.len() as u64);
+            }
+            buffer.bytes -= entries.iter().map(|entry| entry.cost).sum::<usize>();
+        }
+        self.announce();
+        self.settled.send_modify(|settled| *settled = taken.max(*settled));
+    }
+
+    /// Leaves a line in each stream that lost events. Where the disk still refuses, the count
+    /// waits for the next time.
+    fn announce(&self) {
+        let dropped = std::mem::take(&mut self.buffer().dropped);
+        for (target, count) in dropped {
+            let message =
+                format!("{count} events were dropped: the log could not take them in time");
+            let event = LogEvent { at: Timestamp::from_millis(self.now().max(0)), message };
+            let batch = Batch { stream: &target.stream, events: &[event] };
+            if self.append(&target.scope, &target.group, &[batch]).is_err() {
+                self.buffer().drop_events(target, count);
+            }
+        }
+    }
+
+    fn append(&self, scope: &Scope, group: &str, batches: &[Batch]) -> Result<(), LogsError> {
+        let now = self.now();
+        loop {
+            let found = match self.store.group(scope, group) {
+                Err(LogsError::NoGroup(_)) => {
+                    self.store.create(scope, group, now, Settings::default())
+                }
+                found => found,
+            };
+            match found.and_then(|group| group.append(batches, now)) {
+                // Made or deleted by somebody else in between.
+                Err(LogsError::NoGroup(_) | LogsError::GroupExists(_)) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Brings what was written to disk.
+    pub fn sync(&self) {
+        for group in self.store.all() {
+            if let Err(error) = group.sync() {
+                tracing::error!(%error, "a log group could not be synced");
+            }
+        }
+    }
+
+    /// Frees the space of what was deleted or has expired.
+    pub fn reclaim(&self) {
+        let now = self.now();
+        for group in self.store.all() {
+            if let Err(error) = group.purge().and_then(|()| group.expire(now)) {
+                tracing::warn!(%error, "space of a log group could not be freed");
+            }
+        }
+    }
+}
+
+impl Buffer {
+    fn drop_events(&mut self, target: Target, count: u64) {
+        if self.dropped.len() < COUNTED || self.dropped.contains_key(&target) {
+            *self.dropped.entry(target).or_default() += count;
+        } else {
+            tracing::warn!(
+                group = target.group,
+                stream = target.stream,
+                count,
+                "log events are dropped"
+            );
+        }
+    }
+}
+
+/// Shortens a message to what one event may hold, mark included.
+pub fn cut(message: &mut String) {
+    if message.len() > limits::LOG_EVENT {
+        message.truncate(message.floor_char_boundary(limits::LOG_EVENT - MARK.len()));
+        message.push_str(MARK);
+    }
+}
+
+async fn write(intake: Arc<Intake>) {
+    let tasks = intake.env.tasks.clone();
+    let mut stop = tasks.stop_signal();
+    loop {
+        let stopped = tokio::select! {
+            () = stop.stopped() => true,
+            () = intake.wake.notified() => false,
+        };
+        let intake = intake.clone();
+        let round = tasks.spawn_blocking(move || {
+            if stopped {
+                intake.buffer().closed = true;
+            }
+            intake.drain();
+            if stopped {
+                intake.sync();
+            }
+        });
+        if let Err(error) = round.await {
+            tracing::error!(%error, "writing log events failed");
+        }
+        if stopped {
+            return;
+        }
+    }
+}
+
+async fn tidy(intake: Arc<Intake>) {
+    let tasks = intake.env.tasks.clone();
+    let mut stop = tasks.stop_signal();
+    let mut every = tokio::time::interval(SYNC);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for tick in 0u64.. {
+        tokio::select! {
+            () = stop.stopped() => return,
+            _ = every.tick() => {}
+        }
+        let intake = intake.clone();
+        let round = tasks.spawn_blocking(move || {
+            intake.sync();
+            intake.announce();
+            if tick % RECLAIM_EVERY == 0 {
+                intake.reclaim();
+            }
+        });
+        if let Err(error) = round.await {
+            tracing::error!(%error, "tidying the log failed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::store::{Position, Query, Which};
+    use lamplight_model::AccountId;
+
+    fn scope() -> Scope {
+        Scope { account: AccountId::new("000000000000").unwrap(), region: "eu-west-1".into() }
+    }
+
+    fn line(intake: &Intake, message: &str) -> LogEvent {
+        LogEvent { at: intake.env.clock.now(), message: message.to_owned() }
+    }
+
+    fn messages(intake: &Intake, group: &str) -> Vec<String> {
+        let query = Query {
+            streams: None,
+            range: (0, i64::MAX - 1),
+            after: None::<Position>,
+            backward: false,
+            limit: 10_000,
+            wanted: &|_| true,
+        };
+        let group = intake.store.group(&scope(), group).unwrap();
+        let page = group.read(&Which::All, query, 0).unwrap();
+        page.events.into_iter().map(|event| event.message).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_in_its_stream() {
+        let dir = tempfile::tempdir().unwrap();
+        let intake = Intake::new(Store::open(dir.path()).unwrap(), Env::system(), 1000);
+        for n in 0..20 {
+            let event = line(&intake, &format!("line {n}"));
+            intake.push(&scope(), "g", "s", vec![event]);
+        }
+        intake.drain();
+        let kept = messages(&intake, "g");
+        let (last, kept) = kept.split_last().unwrap();
+        assert_eq!(kept.len(), 9);
+        assert_eq!(last, "11 events were dropped: the log could not take them in time");
+        intake.push(&scope(), "g", "s", vec![line(&intake, "again")]);
+        intake.drain();
+        assert_eq!(
+            messages(&intake, "g").len(),
+            11,
+            "the room is free again, the count is said once"
+        );
+    }
+
+    #[test]
+    fn a_disk_that_refuses_costs_events_and_not_the_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let intake = Intake::new(Store::open(dir.path()).unwrap(), Env::system(), ROOM);
+        // A file where the region's directory belongs: nothing can be made below it.
+        let account = dir.path().join("000000000000");
+        std::fs::create_dir(&account).unwrap();
+        std::fs::write(account.join("eu-west-1"), "").unwrap();
+        intake.push(&scope(), "g", "s", vec![line(&intake, "one"), line(&intake, "two")]);
+        intake.drain();
+        std::fs::remove_file(account.join("eu-west-1")).unwrap();
+        intake.push(&scope(), "g", "s", vec![line(&intake, "three")]);
+        intake.drain();
+        assert_eq!(
+            messages(&intake, "g"),
+            ["three", "2 events were dropped: the log could not take them in time"]
+        );
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters_and_marked() {
+        let mut long = "é".repeat(limits::LOG_EVENT);
+        cut(&mut long);
+        assert!(long.len() <= limits::LOG_EVENT && long.ends_with("é…[cut]"));
+        let mut short = "x".repeat(limits::LOG_EVENT);
+        cut(&mut short);
+        assert_eq!(short.len(), limits::LOG_EVENT);
+    }
+
+    #[tokio::test]
+    async fn lines_of_the_last_calls_are_kept_when_the_server_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = Env::system();
+        let intake = Intake::start(Store::open(dir.path()).unwrap(), env.clone());
+        intake.push(&scope(), "g", "s", vec![line(&intake, "before")]);
+        assert!(env.tasks.shut_down(Duration::from_secs(30)).await);
+        intake.push(&scope(), "g", "s", vec![line(&intake, "after")]);
+        intake.settle().await;
+        assert_eq!(messages(&intake, "g"), ["before", "after"]);
+        drop(intake);
+        let again = Intake::new(Store::open(dir.path()).unwrap(), Env::system(), ROOM);
+        assert_eq!(messages(&again, "g"), ["before", "after"]);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_single_lines_is_all_there_after_settling() {
+        let dir = tempfile::tempdir().unwrap();
+        let intake = Intake::start(Store::open(dir.path()).unwrap(), Env::system());
+        for n in 0..20_000 {
+            let event = line(&intake, &n.to_string());
+            intake.push(&scope(), "g", &format!("s{}", n % 7), vec![event]);
+        }
+        intake.settle().await;
+        let group = intake.store.group(&scope(), "g").unwrap();
+        let (mut after, mut seen) = (None, 0);
+        loop {
+            let query = Query {
+                streams: None,
+                range: (0, i64::MAX - 1),
+                after,
+                backward: false,
+                limit: 3_333,
+                wanted: &|_| true,
+            };
+            let page = group.read(&Which::All, query, 0).unwrap();
+            seen += page.events.len();
+            after = page.reached;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, 20_000);
+        assert!(intake.env.tasks.shut_down(Duration::from_secs(30)).await);
+    }
+}

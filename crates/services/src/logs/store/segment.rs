@@ -1,0 +1,265 @@
+//! One file of events of one day.
+//!
+//! A segment only grows at its end, by one writer; readers read up to what the index covers. It is
+//! `retired` before its file is removed or replaced, and a reader that finds it so starts anew.
+
+use super::error::{LogsError, at};
+use super::index::Index;
+use super::record::{self, Frames, HEADER, Record};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Milliseconds.
+pub const DAY: i64 = 86_400_000;
+
+pub struct Segment {
+    pub path: PathBuf,
+    /// Days since the epoch, UTC, by the events' own times.
+    pub day: i64,
+    pub number: u32,
+    index: Mutex<Index>,
+    retired: AtomicBool,
+    sealed: AtomicBool,
+}
+
+impl Segment {
+    fn new(path: PathBuf, (day, number): (i64, u32), index: Index) -> Self {
+        Self {
+            path,
+            day,
+            number,
+            index: Mutex::new(index),
+            retired: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
+        }
+    }
+
+    /// A new file in `dir`, empty but for its header.
+    pub fn create(dir: &Path, day: i64, number: u32) -> Result<(Self, File), LogsError> {
+        let path = dir.join(format!("{day}-{number}.seg"));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(at("create", &path))?;
+        if let Err(error) = file.write_all_at(&record::header(), 0) {
+            // Without its header the file would be taken for damage.
+            let _ = fs::remove_file(&path);
+            return Err(at("write", &path)(error));
+        }
+        let index = Index { length: HEADER as u64, ..Index::default() };
+        Ok((Self::new(path, (day, number), index), file))
+    }
+
+    /// Day and number in a file's name, `None` for other files.
+    pub fn name(path: &Path) -> Option<(i64, u32)> {
+        let (day, number) = path.file_name()?.to_str()?.strip_suffix(".seg")?.rsplit_once('-')?;
+        Some((day.parse().ok()?, number.parse().ok()?))
+    }
+
+    /// Whether all of `day` lies before `cutoff` (Unix ms).
+    pub fn is_over(day: i64, cutoff: i64) -> bool {
+        day.saturating_add(1).saturating_mul(DAY) <= cutoff
+    }
+
+    /// Reads an existing file. What a crash left after the last good record is cut off; damage
+    /// before that is said and passed over.
+    pub fn load(path: PathBuf, name: (i64, u32)) -> Result<Self, LogsError> {
+        let bytes = fs::read(&path).map_err(at("read", &path))?;
+        if bytes.len() < HEADER && record::header().starts_with(&bytes) {
+            // A crash came between the file's name and its first bytes.
+            fs::write(&path, record::header()).map_err(at("write", &path))?;
+            let index = Index { length: HEADER as u64, ..Index::default() };
+            return Ok(Self::new(path, name, index));
+        }
+        record::check_header(&bytes)
+            .map_err(|why| LogsError::Damaged { path: path.clone(), why: why.to_owned() })?;
+        let mut index = Index { length: HEADER as u64, ..Index::default() };
+        let mut frames = Frames::new(&bytes, HEADER);
+        for frame in frames.by_ref() {
+            if frame.skipped > 0 {
+                damage(&path, frame.offset as u64, frame.skipped);
+            }
+            index.add(frame.offset as u64, frame.length, &frame.record);
+        }
+        let torn = bytes.len() - frames.end();
+        if torn > 0 {
+            tracing::warn!(path = %path.display(), bytes = torn, "cut a torn end off a log segment");
+            OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .and_then(|file| file.set_len(frames.end() as u64))
+                .map_err(at("cut the end off", &path))?;
+        }
+        Ok(Self::new(path, name, index))
+    }
+
+    pub fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For appending.
+    pub fn open(&self) -> Result<File, LogsError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).open(&self.path).map_err(at("open", &self.path))
+    }
+
+    /// For reading; `None` once the segment is retired.
+    pub fn open_to_read(&self) -> Result<Option<File>, LogsError> {
+        let opened = File::open(&self.path);
+        // Asked after opening: a file opened before this is the one that the index describes.
+        if self.retired.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        opened.map(Some).map_err(at("open", &self.path))
+    }
+
+    /// Before the file is removed or replaced.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+    }
+
+    /// No more appends.
+    pub fn seal(&self) {
+        self.sealed.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::SeqCst)
+    }
+
+    /// Writes `frames` (whole ones, described by `records` as length and record) at the end. On
+    /// failure the segment is as it was, or sealed where even that cannot be had.
+    pub fn append(
+        &self,
+        file: &File,
+        frames: &[u8],
+        records: &[(usize, Record)],
+    ) -> Result<(), LogsError> {
+        let mut index = self.index();
+        let mut offset = index.length;
+        if let Err(error) = file.write_all_at(frames, offset) {
+            // Whole frames of the failed write would come to life again at the next start.
+            if file.set_len(offset).is_err() {
+                self.seal();
+            }
+            return Err(at("write", &self.path)(error));
+        }
+        for (length, record) in records {
+            index.add(offset, *length, record);
+            offset += *length as u64;
+        }
+        Ok(())
+    }
+
+    /// Writes a copy without the streams `gone` beside this file and puts it in its place. `None`
+    /// where nothing is left; then the file is removed.
+    pub fn without(&self, gone: &[u32]) -> Result<Option<Self>, LogsError> {
+        let bytes = fs::read(&self.path).map_err(at("read", &self.path))?;
+        let mut out = record::header().to_vec();
+        let mut index = Index { length: HEADER as u64, ..Index::default() };
+        for frame in Frames::new(&bytes, HEADER) {
+            let stream = match &frame.record {
+                Record::Event(event) => event.stream,
+                Record::Stream { id, .. } => *id,
+                Record::Unknown => 0,
+            };
+            if !gone.contains(&stream) {
+                let offset = out.len() as u64;
+                out.extend_from_slice(&bytes[frame.offset..frame.offset + frame.length]);
+                index.add(offset, frame.length, &frame.record);
+            }
+        }
+        if index.blocks.is_empty() {
+            self.remove()?;
+            return Ok(None);
+        }
+        let temporary = self.path.with_extension("seg.new");
+        fs::write(&temporary, &out)
+            .and_then(|()| File::open(&temporary)?.sync_all())
+            .map_err(at("write", &temporary))?;
+        self.retire();
+        if let Err(error) = fs::rename(&temporary, &self.path) {
+            self.retired.store(false, Ordering::SeqCst);
+            return Err(at("put in place", &self.path)(error));
+        }
+        Ok(Some(Self::new(self.path.clone(), (self.day, self.number), index)))
+    }
+
+    /// Frees the file's space once the last reader is done with it.
+    pub fn remove(&self) -> Result<(), LogsError> {
+        self.retire();
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(at("remove", &self.path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Says where a file has bytes that are no record.
+pub fn damage(path: &Path, offset: u64, bytes: usize) {
+    tracing::error!(path = %path.display(), offset, bytes, "a log segment is damaged: records before this offset are lost");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Event;
+    use super::*;
+
+    fn three(dir: &Path) -> (PathBuf, Vec<u8>, usize) {
+        let (segment, file) = Segment::create(dir, 1, 1).unwrap();
+        let mut last = 0;
+        for seq in 1..=3 {
+            let record =
+                Record::Event(Event { seq, stream: 1, at: DAY, ingested: 0, message: "a line" });
+            let mut bytes = Vec::new();
+            record::encode(&record, &mut bytes);
+            last = bytes.len();
+            segment.append(&file, &bytes, &[(last, record)]).unwrap();
+        }
+        (segment.path.clone(), fs::read(&segment.path).unwrap(), last)
+    }
+
+    #[test]
+    fn a_crash_in_the_middle_of_a_record_costs_that_record_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, whole, last) = three(dir.path());
+        for kept in whole.len() - last..whole.len() {
+            fs::write(&path, &whole[..kept]).unwrap();
+            let segment = Segment::load(path.clone(), (1, 1)).unwrap();
+            assert_eq!(segment.index().last_seq, 2, "cut at {kept}");
+            assert_eq!(fs::metadata(&path).unwrap().len() as usize, whole.len() - last);
+        }
+        for kept in 0..HEADER {
+            fs::write(&path, &whole[..kept]).unwrap();
+            let segment = Segment::load(path.clone(), (1, 1)).unwrap();
+            assert_eq!(segment.index().length as usize, HEADER);
+        }
+    }
+
+    #[test]
+    fn power_loss_that_leaves_zeroes_is_a_torn_end_and_a_flipped_bit_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, whole, last) = three(dir.path());
+        let mut zeroed = whole.clone();
+        zeroed[whole.len() - last..].fill(0);
+        zeroed.extend_from_slice(&[0; 4096]);
+        fs::write(&path, &zeroed).unwrap();
+        assert_eq!(Segment::load(path.clone(), (1, 1)).unwrap().index().last_seq, 2);
+        let mut flipped = whole.clone();
+        flipped[HEADER + last + 20] ^= 4;
+        fs::write(&path, &flipped).unwrap();
+        let segment = Segment::load(path.clone(), (1, 1)).unwrap();
+        assert_eq!(segment.index().last_seq, 3);
+        assert_eq!(fs::read(&path).unwrap(), flipped, "nothing after the damage is thrown away");
+        flipped[2] ^= 1;
+        fs::write(&path, &flipped).unwrap();
+        assert!(matches!(Segment::load(path, (1, 1)), Err(LogsError::Damaged { .. })));
+    }
+}
