@@ -25,14 +25,16 @@ const nothing = () => {};
 let whenEmpty = nothing;
 // The event that a crash would be blamed on; none during init.
 let current;
+// The first fatal error is the one reported; nothing is served after it.
+let dying = false;
 
 process.on("beforeExit", () => whenEmpty());
 process.on("uncaughtException", (error) => {
   log.failure("Uncaught Exception", error);
   die(error, 129);
 });
-process.on("unhandledRejection", (reason) => {
-  const error = new errors.UnhandledPromiseRejection(reason);
+process.on("unhandledRejection", (reason, promise) => {
+  const error = new errors.UnhandledPromiseRejection(reason, promise);
   log.failure("Unhandled Promise Rejection", error);
   die(error, 128);
 });
@@ -51,6 +53,7 @@ async function start() {
   const streaming = handler[STREAMING];
   const serve = streaming ? require("./streaming.cjs").serve : invoke;
   const next = async () => {
+    if (dying) return;
     whenEmpty = nothing;
     let event;
     try {
@@ -63,11 +66,14 @@ async function start() {
     log.about(current);
     serve({ api, handler, event, next, postError, setWhenEmpty });
   };
-  next();
+  // After the rejections that loading left behind have been noticed.
+  setImmediate(next);
 }
 
 /** Reports `error` on a connection of its own, `/next` may be using the other, and ends. */
 function die(error, code) {
+  if (dying) return;
+  dying = true;
   const door = new RuntimeApi(process.env.AWS_LAMBDA_RUNTIME_API);
   const { path, headers, body } = errors.report(error, current);
   door.post(path, headers, body).then(() => process.exit(code), () => process.exit(code));

@@ -18,9 +18,10 @@ class UserCodeSyntaxError extends Error {}
 class MalformedStreamingHandler extends Error {}
 class InvalidStreamingOperation extends Error {}
 class UnhandledPromiseRejection extends Error {
-  constructor(reason) {
-    super(reason);
+  constructor(reason, promise) {
+    super(textOf(reason));
     this.reason = reason;
+    this.promise = promise;
   }
 }
 
@@ -34,6 +35,15 @@ const kinds = {
   UnhandledPromiseRejection,
 };
 for (const [name, kind] of Object.entries(kinds)) kind.prototype.name = `Runtime.${name}`;
+
+/** What Error makes of its argument, which not every value survives. */
+function textOf(value) {
+  try {
+    return value === undefined ? undefined : String(value);
+  } catch {
+    return "a value that cannot be shown";
+  }
+}
 
 const text = (value) => typeof value === "string" && value !== "";
 const isError = (e) => isNativeError(e) || Boolean(e && text(e.name) && text(e.message) && text(e.stack));
@@ -107,4 +117,4 @@ function escaped(character) {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-module.exports = { ...kinds, describe, report, attempt };
+module.exports = { ...kinds, describe, report, attempt, textOf };

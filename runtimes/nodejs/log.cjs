@@ -8,7 +8,7 @@
  */
 
 const { format } = require("node:util");
-const { describe } = require("./errors.cjs");
+const { describe, textOf } = require("./errors.cjs");
 
 const LEVELS = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 const AS_JSON = process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === "JSON";
@@ -44,13 +44,7 @@ function failure(title, thrown) {
 }
 
 function intoError(thrown) {
-  if (thrown instanceof Error) return thrown;
-  try {
-    return new Error(thrown);
-  } catch {
-    // A Symbol, or an object without a text.
-    return new Error(describe(thrown).errorMessage);
-  }
+  return thrown instanceof Error ? thrown : new Error(textOf(thrown));
 }
 
 function detailed(error) {

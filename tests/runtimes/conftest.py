@@ -12,6 +12,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+pytest.register_assert_rewrite("judge")
+
 import runner  # noqa: E402
 
 

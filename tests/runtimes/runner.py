@@ -23,9 +23,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 60
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
-# Lines only AWS's clients print: an advice on runtime updates, and the name of the folder.
+# Lines only AWS's clients print: an advice, the name of the folder, words for a refused answer.
 ONLY_AWS = re.compile(r"LAMBDA_WARNING|^Executing '|LAMBDA_RUNTIME Failed to post")
-OWN_FRAME = re.compile(r"aws-lambda-ric|runtimes/nodejs|node:internal|^\s+at new Promise")
+OWN_FRAME = re.compile(r"aws-lambda-ric|runtimes/nodejs|(\(|at )node:|^\s+at new Promise")
+OWN_FOLDER = re.compile(r"/\S*(aws-lambda-ric/dist|runtimes/nodejs)/")
 
 
 @dataclass
@@ -166,7 +167,7 @@ def walk(value, root):
 def own_frame(item):
     if isinstance(item, dict):
         return bool(OWN_FRAME.search(str(item.get("path")))) or item.get("path") in ("file", "node")
-    return isinstance(item, str) and item.startswith(("    at ", "- ")) and bool(OWN_FRAME.search(item))
+    return isinstance(item, str) and item.startswith("    at ") and bool(OWN_FRAME.search(item))
 
 
 def kept_headers(request, root):
@@ -192,7 +193,8 @@ def tidy(text, root):
 
 
 def tidy_text(text, root):
-    return TIME.sub("TIME", text.replace(root, "/var/task").replace(" [as handler]", ""))
+    text = OWN_FOLDER.sub("/var/runtime/", text.replace(root, "/var/task"))
+    return TIME.sub("TIME", text.replace(" [as handler]", ""))
 
 
 def without_own_frames(line, root):
