@@ -1,0 +1,101 @@
+//! The runtime clients: carried in the binary, written out once, shown as `/var/runtime`.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A program that speaks the Runtime API for a language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Client {
+    Python,
+    Node,
+}
+
+/// Path below the client's directory, and content.
+type Source = (&'static str, &'static str);
+
+macro_rules! sources {
+    ($dir:literal: $($path:literal)*) => {
+        &[$(($path, include_str!(concat!("../../../../runtimes/", $dir, "/", $path)))),*]
+    };
+}
+
+const PYTHON: &[Source] = sources! { "python":
+    "bootstrap.py"
+    "lamplight_runtime/__init__.py"
+    "lamplight_runtime/codec.py"
+    "lamplight_runtime/context.py"
+    "lamplight_runtime/faults.py"
+    "lamplight_runtime/logs.py"
+    "lamplight_runtime/loop.py"
+    "lamplight_runtime/wire.py"
+};
+const NODE: &[Source] = sources! { "nodejs":
+    "bootstrap.cjs"
+    "context.cjs"
+    "errors.cjs"
+    "handler.cjs"
+    "log.cjs"
+    "streaming.cjs"
+    "wire.cjs"
+};
+
+#[derive(Debug, Error)]
+#[error("writing the runtime client {path}: {source}")]
+pub struct ClientError {
+    path: String,
+    source: io::Error,
+}
+
+impl Client {
+    /// The directory to show as `/var/runtime`, where [`install_clients`] was given `dir`.
+    pub fn directory(self, dir: &Path) -> PathBuf {
+        dir.join(match self {
+            Self::Python => "python",
+            Self::Node => "nodejs",
+        })
+    }
+
+    pub(super) fn sources(self) -> &'static [Source] {
+        match self {
+            Self::Python => PYTHON,
+            Self::Node => NODE,
+        }
+    }
+}
+
+/// Writes the clients below `dir`, readable by everyone, before any environment starts. Files
+/// with the right content stay as they are. Blocks.
+pub fn install_clients(dir: &Path) -> Result<(), ClientError> {
+    for client in [Client::Python, Client::Node] {
+        for (path, content) in client.sources() {
+            let path = client.directory(dir).join(path);
+            install(&path, content)
+                .map_err(|source| ClientError { path: path.display().to_string(), source })?;
+        }
+        for made in [dir.to_owned(), client.directory(dir)] {
+            fs::set_permissions(&made, Permissions::from_mode(0o755))
+                .map_err(|source| ClientError { path: made.display().to_string(), source })?;
+        }
+    }
+    Ok(())
+}
+
+fn install(path: &Path, content: &str) -> io::Result<()> {
+    let Some(dir) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(dir)?;
+    fs::set_permissions(dir, Permissions::from_mode(0o755))?;
+    if fs::read(path).is_ok_and(|found| found == content.as_bytes()) {
+        return Ok(());
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    let mut file = File::create(&new)?;
+    file.write_all(content.as_bytes())?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}

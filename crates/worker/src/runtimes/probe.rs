@@ -1,0 +1,188 @@
+//! Asks an executable what it is, and believes it.
+//!
+//! The answer also says which shared libraries the process has loaded, among them those of the
+//! modules that most functions need, so that a sandbox can show what lies in unusual places.
+
+use super::interpreter::{Interpreter, Version};
+use super::search::Candidate;
+use lamplight_model::Language;
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// An answer is a few paths.
+const ANSWER_BYTES: u64 = 256 * 1024;
+/// Interpreters asked at a time.
+const AT_A_TIME: usize = 8;
+
+/// The oldest that the runtime clients run on.
+const OLDEST_PYTHON: (u32, u32) = (3, 8);
+const OLDEST_NODE: u32 = 18;
+
+/// Both print fields with NULs between: version, prefix (or nothing), executable, libraries.
+const ASK_PYTHON: &str = r#"
+import sys
+for name in ("zlib", "_bz2", "_lzma", "_ctypes", "_hashlib", "_ssl", "_sqlite3", "_uuid"):
+    try:
+        __import__(name)
+    except Exception:
+        pass
+libraries = set()
+with open("/proc/self/maps", "rb") as maps:
+    for line in maps:
+        fields = line.split(None, 5)
+        if len(fields) == 6 and b".so" in fields[5]:
+            libraries.add(fields[5].strip())
+version = "%d.%d.%d" % sys.version_info[:3]
+own = [version, sys.base_prefix, getattr(sys, "_base_executable", None) or sys.executable]
+own = [text.encode("utf-8", "surrogateescape") for text in own]
+sys.stdout.buffer.write(b"\0".join(own + sorted(libraries)))
+"#;
+const ASK_NODE: &str = r#"
+const maps = require("fs").readFileSync("/proc/self/maps", "utf8").split("\n");
+const libraries = new Set(maps.map((line) => line.split(/\s+/).slice(5).join(" "))
+  .filter((path) => path.includes(".so")));
+process.stdout.write([process.versions.node, "", process.execPath, ...libraries].join("\0"));
+"#;
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum ProbeError {
+    #[error("{path} could not be run: {reason}")]
+    Run { path: String, reason: String },
+    #[error("{0} did not say in time what it is")]
+    TimedOut(String),
+    #[error("{path} does not answer as {wanted} does")]
+    Answer { path: String, wanted: &'static str },
+    #[error("{path} is {found}, which is too old for Lamplight")]
+    TooOld { path: String, found: Version },
+    #[error("{0} is not installed in a directory of its own")]
+    Place(String),
+}
+
+pub(super) type Answer = Result<Interpreter, ProbeError>;
+
+/// Asks all of them at once, each for at most `patience`.
+pub(super) async fn ask_all(
+    candidates: Vec<Candidate>,
+    patience: Duration,
+) -> HashMap<Candidate, Answer> {
+    let room = Arc::new(Semaphore::new(AT_A_TIME));
+    let mut asked = JoinSet::new();
+    for candidate in candidates {
+        let room = room.clone();
+        asked.spawn(async move {
+            let _room = room.acquire_owned().await;
+            let answer = ask(&candidate, patience).await;
+            (candidate, answer)
+        });
+    }
+    asked.join_all().await.into_iter().collect()
+}
+
+async fn ask(candidate: &Candidate, patience: Duration) -> Answer {
+    let shown = candidate.path.display().to_string();
+    let answer = match tokio::time::timeout(patience, run(candidate)).await {
+        Ok(answer) => answer,
+        Err(_) => return Err(ProbeError::TimedOut(shown)),
+    };
+    let answer = answer.map_err(|e| ProbeError::Run { path: shown, reason: e.to_string() })?;
+    understand(candidate, &answer)
+}
+
+/// Returns what it printed, or nothing where it failed. Killed when dropped.
+async fn run(candidate: &Candidate) -> io::Result<Vec<u8>> {
+    let mut command = Command::new(&candidate.path);
+    match candidate.language {
+        Language::Node => command.args(["-e", ASK_NODE]),
+        // Isolated and without `site`: nothing of the user's runs.
+        _ => command.args(["-I", "-S", "-c", ASK_PYTHON]),
+    };
+    // Functions will not have this process's environment either.
+    command.env_clear().envs(
+        ["PATH", "HOME"]
+            .into_iter()
+            .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
+    );
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut child = command.current_dir("/").spawn()?;
+    let mut answer = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        // Closed after that much, which ends whoever goes on writing.
+        output.take(ANSWER_BYTES).read_to_end(&mut answer).await?;
+    }
+    let status = child.wait().await?;
+    Ok(if status.success() { answer } else { Vec::new() })
+}
+
+/// Turns an answer into an interpreter, and looks whether its paths are there.
+fn understand(candidate: &Candidate, answer: &[u8]) -> Answer {
+    let path = candidate.path.display().to_string();
+    let wanted = super::interpreter::name(candidate.language);
+    let garbled = || ProbeError::Answer { path: path.clone(), wanted };
+    let misplaced = || ProbeError::Place(path.clone());
+
+    // Paths that are no text could be neither shown nor configured.
+    let text = std::str::from_utf8(answer).map_err(|_| garbled())?;
+    let mut fields = text.split('\0');
+    let version = fields.next().and_then(Version::parse).ok_or_else(garbled)?;
+    let prefix = fields.next().ok_or_else(garbled)?;
+    let executable = fields.next().filter(|path| !path.is_empty()).ok_or_else(garbled)?;
+    let too_old = match candidate.language {
+        Language::Node => version.major < OLDEST_NODE,
+        _ => (version.major, version.minor) < OLDEST_PYTHON,
+    };
+    if too_old {
+        return Err(ProbeError::TooOld { path, found: version });
+    }
+
+    let binary = executables(prefix, executable, version)
+        .into_iter()
+        .find_map(|path| fs::canonicalize(path).ok().filter(|path| path.is_file()))
+        .ok_or_else(misplaced)?;
+    let prefix = match prefix {
+        "" => installation(&binary).map(Path::to_owned),
+        prefix => fs::canonicalize(prefix).ok(),
+    };
+    let prefix = prefix.filter(|prefix| prefix.parent().is_some()).ok_or_else(misplaced)?;
+    let below = binary.strip_prefix(&prefix).ok().and_then(Path::to_str).ok_or_else(misplaced)?;
+    let inside = format!("/var/lang/{below}");
+    let libraries = unusual(fields, &prefix);
+    Ok(Interpreter { language: candidate.language, version, inside, libraries, prefix, binary })
+}
+
+/// A virtual environment's executable is a link or a copy: the installation's own comes first.
+fn executables(prefix: &str, executable: &str, version: Version) -> Vec<PathBuf> {
+    let own = Path::new(prefix).join(format!("bin/python{}.{}", version.major, version.minor));
+    let own = (!prefix.is_empty()).then_some(own);
+    own.into_iter().chain([PathBuf::from(executable)]).collect()
+}
+
+/// `/x` for `/x/bin/node`, and for `/x/node`.
+fn installation(binary: &Path) -> Option<&Path> {
+    let dir = binary.parent()?;
+    if dir.file_name().is_some_and(|name| name == "bin") { dir.parent() } else { Some(dir) }
+}
+
+/// The directories of libraries that a sandbox would not show anyway.
+fn unusual<'a>(libraries: impl Iterator<Item = &'a str>, prefix: &Path) -> Vec<PathBuf> {
+    let usual = |path: &Path| {
+        ["/usr", "/lib", "/lib32", "/lib64", "/libx32"].iter().any(|dir| path.starts_with(dir))
+    };
+    let dirs: BTreeSet<PathBuf> = libraries
+        .map(Path::new)
+        .filter(|path| path.is_absolute() && !path.starts_with(prefix) && !usual(path))
+        .filter_map(Path::parent)
+        .filter(|dir| dir.parent().is_some())
+        .map(Path::to_owned)
+        .collect();
+    dirs.into_iter().collect()
+}

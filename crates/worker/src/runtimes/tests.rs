@@ -1,0 +1,269 @@
+//! With installations made up of small scripts, and with this machine's own where it has some.
+
+use super::probe::{ProbeError, ask_all};
+use super::search::{Candidate, Places, candidates, named};
+use super::{BOOTSTRAPS, Client, MissingRuntime, Runtimes, Version, install_clients};
+use lamplight_model::Language;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// Written by another process: while this one holds a file open for writing, a child of another
+/// test may hold it too, and it could not be run.
+fn script(path: &Path, body: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let write = r#"printf '%s' "$1" > "$0" && chmod 755 "$0""#;
+    let content = format!("#!/bin/sh\n{body}");
+    let made = Command::new("sh").args(["-c", write]).arg(path).arg(content).status();
+    assert!(made.unwrap().success());
+}
+
+/// An installation whose interpreter answers as a real one does.
+fn python(prefix: &Path, version: &str, libraries: &str) -> PathBuf {
+    let minor = version.rsplit_once('.').unwrap().0;
+    let binary = prefix.join(format!("bin/python{minor}"));
+    let (prefix, path) = (prefix.display(), binary.display());
+    script(&binary, &format!(r"printf '{version}\0{prefix}\0{path}{libraries}'"));
+    binary
+}
+
+fn node(prefix: &Path, version: &str) -> PathBuf {
+    let binary = prefix.join("bin/node");
+    script(&binary, &format!(r"printf '{version}\0\0{}'", binary.display()));
+    binary
+}
+
+async fn only(explicit: &[(&str, &Path)]) -> Runtimes {
+    let explicit: BTreeMap<String, PathBuf> =
+        explicit.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect();
+    Runtimes::discover_in(Places::default(), &explicit).await
+}
+
+#[test]
+fn versions() {
+    let version = |major, minor, patch| Some(Version { major, minor, patch });
+    assert_eq!(Version::parse("3.11.2"), version(3, 11, 2));
+    assert_eq!(Version::parse("3.15.0rc1\n"), version(3, 15, 0));
+    assert!(Version::parse("3.9.20") < Version::parse("3.10.1"));
+    for text in ["", "3", "3.11", "a.b.c", "3.11.", "99999999999.1.1"] {
+        assert_eq!(Version::parse(text), None, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_interpreter_becomes_a_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let libraries = format!(
+        r"\0/usr/lib/libc.so.6\0{0}/py/lib/libpython3.so\0{0}/ssl/libssl.so\0{0}/ssl/libcrypto.so",
+        root.display()
+    );
+    let binary = python(&root.join("py"), "3.12.4", &libraries);
+    node(&root.join("node"), "22.3.0");
+    let node_dir = root.join("node");
+    let runtimes = only(&[("python3.12", &binary), ("nodejs22.x", &node_dir)]).await;
+
+    let plan = runtimes.find("python3.12").unwrap();
+    let ssl = root.join("ssl");
+    assert_eq!(
+        plan.binds,
+        [(root.join("py"), "/var/lang".to_owned()), (ssl.clone(), ssl.display().to_string()),]
+    );
+    assert_eq!(plan.execution_env.as_deref(), Some("AWS_Lambda_python3.12"));
+    assert_eq!(plan.client, Some(Client::Python));
+    assert_eq!(plan.interpreter(), Some(binary.as_path()));
+    assert_eq!(
+        plan.argv(&|inside| PathBuf::from(inside)),
+        ["/var/lang/bin/python3.12", "-S", "/var/runtime/bootstrap.py"]
+    );
+    // Without mounts.
+    let locate = |inside: &str| plan.host_path(inside).unwrap_or_else(|| PathBuf::from(inside));
+    assert_eq!(plan.argv(&locate)[0], binary.display().to_string());
+
+    let plan = runtimes.find("nodejs22.x").unwrap();
+    assert_eq!(plan.binds, [(root.join("node"), "/var/lang".to_owned())]);
+    assert_eq!(plan.client, Some(Client::Node));
+    assert_eq!(
+        plan.argv(&|inside| PathBuf::from(inside)),
+        ["/var/lang/bin/node", "/var/runtime/bootstrap.cjs"]
+    );
+}
+
+#[tokio::test]
+async fn provided_runtimes_bring_their_own() {
+    for identifier in ["provided.al2", "provided.al2023"] {
+        let mut plan = Runtimes::default().find(identifier).unwrap();
+        assert_eq!(
+            (plan.client, plan.interpreter(), plan.execution_env.clone()),
+            (None, None, None)
+        );
+        assert!(plan.binds.is_empty());
+        assert!(plan.pick_bootstrap(&|path| path == BOOTSTRAPS[1]));
+        assert_eq!(plan.argv(&|inside| PathBuf::from(inside)), ["/opt/bootstrap"]);
+        assert!(plan.pick_bootstrap(&|_| true));
+        assert_eq!(plan.argv(&|inside| PathBuf::from(inside)), ["/var/task/bootstrap"]);
+        assert!(!plan.pick_bootstrap(&|_| false));
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said_plainly() {
+    let dir = tempfile::tempdir().unwrap();
+    let binary = python(dir.path(), "3.11.2", "");
+    // Named for another version: the configuration wins there, and only there.
+    let runtimes = only(&[("python3.12", &binary), ("python3.13", Path::new("/nowhere"))]).await;
+    assert_eq!(
+        runtimes.find("python3.12").unwrap().execution_env.unwrap(),
+        "AWS_Lambda_python3.12"
+    );
+    let broken = runtimes.find("python3.13").unwrap_err();
+    assert!(matches!(&broken, MissingRuntime::Broken { .. }));
+    assert!(broken.to_string().contains("/nowhere"), "{broken}");
+
+    let found = Runtimes {
+        found: vec![runtimes.explicit["python3.12"].clone().unwrap()],
+        explicit: BTreeMap::new(),
+    };
+    assert!(found.find("python3.11").is_ok());
+    let text = found.find("python3.14").unwrap_err().to_string();
+    for part in ["Python 3.14", "3.11.2", "uv python install 3.14", "configuration"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let text = found.find("nodejs20.x").unwrap_err().to_string();
+    for part in ["Node.js 20,", "no Node.js was found", "nvm install 20"] {
+        assert!(text.contains(part), "{text}");
+    }
+    for identifier in ["java21", "dotnet8", "ruby3.3"] {
+        let error = found.find(identifier).unwrap_err();
+        assert_eq!(error, MissingRuntime::Unsupported(identifier.to_owned()));
+        assert!(error.to_string().contains("cannot run"));
+    }
+    assert!(matches!(found.find("cobol85"), Err(MissingRuntime::Unknown(_))));
+    let listing = runtimes.listing();
+    assert_eq!(listing.len(), 2);
+    assert_eq!((listing[0].version.as_str(), &listing[0].problem), ("3.11.2", &None));
+    assert!(listing[1].problem.as_ref().is_some_and(|why| why.contains("/nowhere")));
+}
+
+#[tokio::test]
+async fn whatever_an_executable_does_it_is_only_no_interpreter() {
+    let dir = tempfile::tempdir().unwrap();
+    let ask = async |name: &str, body: &str, patience| {
+        let path = dir.path().join(name);
+        script(&path, body);
+        let candidate = Candidate { language: Language::Python, path };
+        let mut answers = ask_all(vec![candidate.clone()], patience).await;
+        answers.remove(&candidate).unwrap().unwrap_err()
+    };
+    assert!(matches!(ask("silent", "true", LONG).await, ProbeError::Answer { .. }));
+    assert!(matches!(ask("chatty", "echo hello", LONG).await, ProbeError::Answer { .. }));
+    assert!(matches!(ask("endless", "exec cat /dev/zero", LONG).await, ProbeError::Answer { .. }));
+    assert!(matches!(
+        ask("failing", r"printf '3.11.2\0/usr\0/bin/sh'; exit 3", LONG).await,
+        ProbeError::Answer { .. }
+    ));
+    assert!(matches!(
+        ask("old", r"printf '3.7.1\0/usr\0/bin/sh'", LONG).await,
+        ProbeError::TooOld { .. }
+    ));
+    for place in [r"printf '3.11.2\0/\0/bin/sh'", r"printf '3.11.2\0/nowhere\0/none'"] {
+        assert!(matches!(ask("place", place, LONG).await, ProbeError::Place(_)));
+    }
+    let stuck = ask("stuck", "exec sleep 600", Duration::from_millis(50)).await;
+    assert!(matches!(stuck, ProbeError::TimedOut(_)));
+}
+
+#[test]
+fn version_managers_are_searched_and_their_shims_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    let program = |path: PathBuf| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, b"\x7fELF...").unwrap();
+        path
+    };
+    let real = [
+        program(home.join(".pyenv/versions/3.12.1/bin/python3.12")),
+        program(home.join(".nvm/versions/node/v20.1.0/bin/node")),
+        program(home.join(".local/share/uv/python/cpython-3.13-x/bin/python3.13")),
+    ];
+    std::os::unix::fs::symlink("python3.12", home.join(".pyenv/versions/3.12.1/bin/python3"))
+        .unwrap();
+    let shims = home.join(".pyenv/shims");
+    script(&shims.join("python3"), "exec pyenv");
+    let places = Places { path: vec![shims], home: Some(home.clone()), system: Vec::new() };
+    let mut found: Vec<PathBuf> = candidates(&places).into_iter().map(|c| c.path).collect();
+    found.sort();
+    let mut real = real.to_vec();
+    real.sort();
+    assert_eq!(found, real);
+
+    let installed = home.join(".pyenv/versions/3.12.1");
+    let candidate = named("python3.12", &installed).unwrap();
+    assert_eq!(candidate.path, installed.join("bin/python3.12"));
+    assert_eq!(named("provided.al2023", &installed), None);
+}
+
+/// What each interpreter of this machine claims has to be so.
+#[tokio::test]
+async fn the_machines_own_interpreters_run() {
+    let runtimes = Runtimes::discover(&BTreeMap::new()).await;
+    for listed in runtimes.listing() {
+        let output = Command::new(&listed.path).arg("--version").output().unwrap();
+        let version = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(version.contains(&listed.version), "{listed:?} says {version}");
+        let plan = runtimes.find(&listed.identifier).unwrap();
+        let inside = &plan.argv(&|inside| PathBuf::from(inside))[0];
+        assert_eq!(plan.host_path(inside).as_deref(), plan.interpreter());
+    }
+}
+
+#[test]
+fn clients_are_written_whole_and_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    install_clients(dir.path()).unwrap();
+    let start = Client::Python.directory(dir.path()).join("bootstrap.py");
+    let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    let before = time(&start);
+    install_clients(dir.path()).unwrap();
+    assert_eq!(time(&start), before);
+    fs::write(&start, "broken").unwrap();
+    install_clients(dir.path()).unwrap();
+    for client in [Client::Python, Client::Node] {
+        for (path, content) in client.sources() {
+            let found = fs::read_to_string(client.directory(dir.path()).join(path)).unwrap();
+            assert_eq!(&found, content);
+        }
+    }
+}
+
+/// The lists of files are written by hand.
+#[test]
+fn no_file_of_a_client_is_left_out() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes");
+    for client in [Client::Python, Client::Node] {
+        let root = client.directory(&sources);
+        let mut found = Vec::new();
+        let mut todo = vec![root.clone()];
+        while let Some(dir) = todo.pop() {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                let kind = path.extension().and_then(|kind| kind.to_str());
+                if path.is_dir() {
+                    todo.push(path);
+                } else if matches!(kind, Some("py" | "cjs" | "mjs" | "js" | "json")) {
+                    let below = path.strip_prefix(&root).unwrap();
+                    found.push(below.to_str().unwrap().to_owned());
+                }
+            }
+        }
+        found.sort();
+        let mut listed: Vec<&str> = client.sources().iter().map(|(path, _)| *path).collect();
+        listed.sort_unstable();
+        assert_eq!(found, listed);
+    }
+}
