@@ -29,6 +29,10 @@ def processes():
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def command_line(pid):
+    return _read(f"/proc/{pid}/cmdline").replace("\0", " ")
+
+
 def descendants(pid):
     """{pid: start time} of all processes below `pid`, without itself."""
     stats = {other: stat for other in processes() if (stat := _stat(other))}
@@ -83,10 +87,9 @@ class Footprint:
         lines = []
         for pid, start in self.processes.items():
             if running(pid, start):
-                command = _read(f"/proc/{pid}/cmdline").replace("\0", " ")
-                lines.append(f"process {pid} ({_stat(pid)}): {command}")
+                lines.append(f"process {pid} ({_stat(pid)}): {command_line(pid)}")
         for pid in processes():
-            command = _read(f"/proc/{pid}/cmdline").replace("\0", " ")
+            command = command_line(pid)
             if self.data_dir in command and pid != os.getpid():
                 lines.append(f"process {pid} names the data directory: {command}")
         lines += [f"cgroup {path}" for path in sorted(self.cgroups) if path.is_dir()]
