@@ -25,6 +25,9 @@ class Event:
     chunked: bool = False
     answer: int = 202
     drop_connection: bool = False
+    # The status of `/next` itself; `late` holds its answer back for that many seconds.
+    status: int = 200
+    late: float = 0
 
     def payload(self):
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
@@ -50,6 +53,7 @@ class FakeApi:
         self.given = 0
         self.connections = 0
         self.idle = threading.Event()
+        self.closing = threading.Event()
         self.changed = threading.Condition()
         self.open = set()
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -57,6 +61,7 @@ class FakeApi:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
+        self.closing.set()
         self.listener.close()
         for connection in list(self.open):
             try:
@@ -104,6 +109,7 @@ class FakeApi:
                 return connection.recv(1) and False
             event = self.events[self.given]
             self.given += 1
+            self.closing.wait(event.late)
             connection.sendall(next_answer(event))
             return not event.drop_connection
         status, body = 202, b'{"status":"OK"}'
@@ -134,7 +140,7 @@ def next_answer(event):
     else:
         headers["Content-Length"] = str(len(body))
     head = "".join("%s: %s\r\n" % pair for pair in headers.items() if pair[1] is not None)
-    return b"HTTP/1.1 200 OK\r\n" + head.encode("latin-1") + b"\r\n" + body
+    return b"HTTP/1.1 %d Answer\r\n" % event.status + head.encode("latin-1") + b"\r\n" + body
 
 
 def read_request(stream, connection):

@@ -24,7 +24,7 @@ PATIENCE = 60
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
 # Lines only AWS's clients print: an advice, the name of the folder, words for a refused answer.
-ONLY_AWS = re.compile(r"LAMBDA_WARNING|^Executing '|LAMBDA_RUNTIME Failed to post")
+ONLY_AWS = re.compile(r"LAMBDA_WARNING|^Executing '|LAMBDA_RUNTIME Failed to ")
 OWN_FRAME = re.compile(r"aws-lambda-ric|runtimes/nodejs|(\(|at )node:|^\s+at new Promise")
 OWN_FOLDER = re.compile(r"/\S*(aws-lambda-ric/dist|runtimes/nodejs)/")
 

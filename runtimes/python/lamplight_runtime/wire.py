@@ -59,6 +59,8 @@ class RuntimeApi:
     def _connect(self):
         self._buffer.clear()
         self._socket = _socket.socket(self._family, _socket.SOCK_STREAM)
+        # A function may have set a default for all sockets; this one waits as long as it takes.
+        self._socket.settimeout(None)
         self._socket.connect(self._peer)
         self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
 
