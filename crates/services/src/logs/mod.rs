@@ -7,6 +7,8 @@
 //! Absent: subscription and metric filters, Insights queries, live tail, encryption with own keys.
 
 mod intake;
+mod pattern;
 mod store;
 
+pub use pattern::{FilterPattern, PatternError};
 pub use store::LogsError;
