@@ -3,7 +3,7 @@
 import json
 
 
-def handler(event, context):
+def lambda_handler(event, context):
     print(json.dumps(event))
     print("remaining time:", context.get_remaining_time_in_millis(), "ms")
     print("memory limit:", context.memory_limit_in_mb, "MB")

@@ -1,1 +1,41 @@
 //! The way in: HTTP, SigV4, the API operations, and the synchronous invoke path.
+//!
+//! Knows the other roles only by their traits, opens no store, and runs no function itself.
+
+pub mod api;
+pub mod auth;
+mod body;
+mod downloads;
+mod invoke;
+mod server;
+
+pub use auth::Auth;
+pub use downloads::Downloads;
+pub use server::serve;
+
+use lamplight_env::Env;
+use lamplight_rpc::{Catalog, CodeSource, Counting, Manager};
+use lamplight_services::logs::Logs;
+use std::sync::Arc;
+
+/// Plain settings of the frontend.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// For requests that name no region.
+    pub region: String,
+    /// What GetAccountSettings says.
+    pub concurrent_executions: u32,
+}
+
+/// What the frontend works with.
+pub struct Parts {
+    pub env: Env,
+    pub options: Options,
+    pub auth: Auth,
+    pub catalog: Arc<dyn Catalog>,
+    pub code: Arc<dyn CodeSource>,
+    pub counting: Arc<dyn Counting>,
+    pub manager: Arc<dyn Manager>,
+    pub logs: Arc<Logs>,
+    pub downloads: Downloads,
+}

@@ -65,6 +65,18 @@ impl Runtime {
         })
     }
 
+    /// The ARN that stands for this server's build of a runtime, as RuntimeVersionConfig and
+    /// INIT_START show it: the same text for the same identifier everywhere.
+    pub fn version_arn(region: &str, identifier: &str) -> String {
+        use sha2::{Digest, Sha256};
+        use std::fmt::Write as _;
+        let mut arn = format!("arn:aws:lambda:{region}::runtime:");
+        for byte in Sha256::digest(identifier.as_bytes()) {
+            let _ = write!(arn, "{byte:02x}");
+        }
+        arn
+    }
+
     /// Whether AWS no longer lets functions be created or updated with this identifier.
     pub fn is_blocked(identifier: &str) -> bool {
         BLOCKED.contains(&identifier)

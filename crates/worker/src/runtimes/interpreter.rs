@@ -38,8 +38,8 @@ pub struct Interpreter {
     pub prefix: PathBuf,
     /// The executable, below `prefix`. Without links.
     pub binary: PathBuf,
-    /// Directories of shared libraries that are neither below `prefix` nor in the system's own
-    /// places; needed under the same path.
+    /// Directories of shared libraries outside the system's own places; needed under the same
+    /// path.
     pub libraries: Vec<PathBuf>,
     /// `binary` below `/var/lang`.
     pub inside: String,

@@ -31,7 +31,7 @@ impl MissingRuntime {
         let found: Vec<String> = all
             .iter()
             .filter(|interpreter| interpreter.language == runtime.language)
-            .map(|found| format!("{} at {}", found.version, found.binary.display()))
+            .map(|found| found.version.to_string())
             .collect();
         let found = match found.as_slice() {
             [] => format!("no {language} was found"),

@@ -30,11 +30,14 @@ pub use plan::{BOOTSTRAPS, RuntimePlan};
 use lamplight_model::{Language, Runtime};
 use search::{Candidate, Places};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long an interpreter may take to say what it is. Slow disks take a while the first time.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a Python may take to compile its client.
+const COMPILE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What this machine can run.
 #[derive(Debug, Clone, Default)]
@@ -126,6 +129,19 @@ impl Runtimes {
             Some(interpreter) => Ok(RuntimePlan::managed(identifier, interpreter)),
             None => Err(MissingRuntime::not_installed(identifier, &runtime, &self.found)),
         }
+    }
+
+    /// Has every Python keep the byte code of its client in `dir`, where [`install_clients`] wrote
+    /// it: a cold start is some ten milliseconds quicker. Optional; can go on beside everything.
+    pub async fn compile_clients(&self, dir: &Path) {
+        let explicit = self.explicit.values().flatten();
+        let pythons: BTreeMap<Version, PathBuf> = explicit
+            .chain(&self.found)
+            .filter(|interpreter| interpreter.language == Language::Python)
+            .map(|python| (python.version, python.binary.clone()))
+            .collect();
+        let package = Client::Python.directory(dir).join("lamplight_runtime");
+        probe::compile_all(pythons.into_values().collect(), &package, COMPILE_PATIENCE).await;
     }
 
     /// Everything found and configured, by identifier, for people to read. An interpreter that

@@ -4,7 +4,7 @@
 //! Where nothing can be mounted, callers say where those are on this machine.
 
 use super::clients::Client;
-use super::interpreter::Interpreter;
+use super::interpreter::{Interpreter, Version};
 use lamplight_model::Language;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,8 @@ pub struct RuntimePlan {
     pub execution_env: Option<String>,
     /// The runtime client to show as `/var/runtime`.
     pub client: Option<Client>,
+    /// Of the interpreter.
+    version: Option<Version>,
     start: Start,
 }
 
@@ -39,6 +41,7 @@ impl RuntimePlan {
             binds: Vec::new(),
             execution_env: None,
             client: None,
+            version: None,
             start: Start::Bootstrap(first),
         }
     }
@@ -56,10 +59,22 @@ impl RuntimePlan {
                 Language::Node => Client::Node,
                 _ => Client::Python,
             }),
+            version: Some(interpreter.version),
             start: Start::Interpreter {
                 inside: interpreter.inside.clone(),
                 host: interpreter.binary.clone(),
             },
+        }
+    }
+
+    /// The `Runtime Version` of INIT_START: `python:3.11.v7`. AWS counts its builds there; here
+    /// it is the interpreter's own last number.
+    pub fn version(&self, identifier: &str) -> String {
+        let at = identifier.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(0);
+        let (language, version) = identifier.split_at(at);
+        match self.version {
+            Some(Version { patch, .. }) => format!("{language}:{version}.v{patch}"),
+            None => format!("{language}:{}.v1", version.trim_start_matches('.')),
         }
     }
 

@@ -90,7 +90,13 @@ pub(super) async fn ask_all(
 
 async fn ask(candidate: &Candidate, patience: Duration) -> Answer {
     let shown = candidate.path.display().to_string();
-    let answer = match tokio::time::timeout(patience, run(candidate)).await {
+    let mut command = Command::new(&candidate.path);
+    match candidate.language {
+        Language::Node => command.args(["-e", ASK_NODE]),
+        // Isolated and without `site`: nothing of the user's runs.
+        _ => command.args(["-I", "-S", "-c", ASK_PYTHON]),
+    };
+    let answer = match tokio::time::timeout(patience, run(command)).await {
         Ok(answer) => answer,
         Err(_) => return Err(ProbeError::TimedOut(shown)),
     };
@@ -99,13 +105,7 @@ async fn ask(candidate: &Candidate, patience: Duration) -> Answer {
 }
 
 /// Returns what it printed, or nothing where it failed. Killed when dropped.
-async fn run(candidate: &Candidate) -> io::Result<Vec<u8>> {
-    let mut command = Command::new(&candidate.path);
-    match candidate.language {
-        Language::Node => command.args(["-e", ASK_NODE]),
-        // Isolated and without `site`: nothing of the user's runs.
-        _ => command.args(["-I", "-S", "-c", ASK_PYTHON]),
-    };
+async fn run(mut command: Command) -> io::Result<Vec<u8>> {
     // Functions will not have this process's environment either.
     command.env_clear().envs(
         ["PATH", "HOME"]
@@ -121,6 +121,22 @@ async fn run(candidate: &Candidate) -> io::Result<Vec<u8>> {
     }
     let status = child.wait().await?;
     Ok(if status.success() { answer } else { Vec::new() })
+}
+
+/// Has each of the Pythons keep the byte code of the modules in `dir`, for at most `patience` each.
+/// What fails costs milliseconds at every start and nothing else.
+pub(super) async fn compile_all(pythons: Vec<PathBuf>, dir: &Path, patience: Duration) {
+    let mut compiling = JoinSet::new();
+    for python in pythons {
+        let mut command = Command::new(&python);
+        command.args(["-I", "-S", "-m", "compileall", "-q"]).arg(dir);
+        compiling.spawn(async move {
+            if !matches!(tokio::time::timeout(patience, run(command)).await, Ok(Ok(_))) {
+                tracing::debug!(python = %python.display(), "the client's byte code is not kept");
+            }
+        });
+    }
+    compiling.join_all().await;
 }
 
 /// Turns an answer into an interpreter, and looks whether its paths are there.
@@ -172,14 +188,21 @@ fn installation(binary: &Path) -> Option<&Path> {
     if dir.file_name().is_some_and(|name| name == "bin") { dir.parent() } else { Some(dir) }
 }
 
-/// The directories of libraries that a sandbox would not show anyway.
+/// The directories of libraries that a sandbox would not show under the path they are looked for.
+/// A Python with a shared library of its own looks for it by its absolute path, and would
+/// otherwise take another Python's or none. Modules, which are not named `lib…`, are found from
+/// the executable.
 fn unusual<'a>(libraries: impl Iterator<Item = &'a str>, prefix: &Path) -> Vec<PathBuf> {
     let usual = |path: &Path| {
         ["/usr", "/lib", "/lib32", "/lib64", "/libx32"].iter().any(|dir| path.starts_with(dir))
     };
+    let module = |path: &Path| {
+        let library = path.file_name().and_then(|name| name.to_str());
+        path.starts_with(prefix) && library.is_none_or(|name| !name.starts_with("lib"))
+    };
     let dirs: BTreeSet<PathBuf> = libraries
         .map(Path::new)
-        .filter(|path| path.is_absolute() && !path.starts_with(prefix) && !usual(path))
+        .filter(|path| path.is_absolute() && !usual(path) && !module(path))
         .filter_map(Path::parent)
         .filter(|dir| dir.parent().is_some())
         .map(Path::to_owned)

@@ -59,7 +59,7 @@ async fn an_interpreter_becomes_a_plan() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let libraries = format!(
-        r"\0/usr/lib/libc.so.6\0{0}/py/lib/libpython3.so\0{0}/ssl/libssl.so\0{0}/ssl/libcrypto.so",
+        r"\0/usr/lib/libc.so.6\0{0}/py/lib/libpython3.so\0{0}/py/dynload/_ssl.so\0{0}/ssl/libssl.so\0{0}/ssl/libcrypto.so",
         root.display()
     );
     let binary = python(&root.join("py"), "3.12.4", &libraries);
@@ -68,10 +68,11 @@ async fn an_interpreter_becomes_a_plan() {
     let runtimes = only(&[("python3.12", &binary), ("nodejs22.x", &node_dir)]).await;
 
     let plan = runtimes.find("python3.12").unwrap();
-    let ssl = root.join("ssl");
+    // Its own library is looked for under its own path, its modules are not.
+    let same = |dir: &str| (root.join(dir), root.join(dir).display().to_string());
     assert_eq!(
         plan.binds,
-        [(root.join("py"), "/var/lang".to_owned()), (ssl.clone(), ssl.display().to_string()),]
+        [(root.join("py"), "/var/lang".to_owned()), same("py/lib"), same("ssl")]
     );
     assert_eq!(plan.execution_env.as_deref(), Some("AWS_Lambda_python3.12"));
     assert_eq!(plan.client, Some(Client::Python));
@@ -219,6 +220,15 @@ async fn the_machines_own_interpreters_run() {
         let plan = runtimes.find(&listed.identifier).unwrap();
         let inside = &plan.argv(&|inside| PathBuf::from(inside))[0];
         assert_eq!(plan.host_path(inside).as_deref(), plan.interpreter());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    install_clients(dir.path()).unwrap();
+    runtimes.compile_clients(dir.path()).await;
+    let kept = dir.path().join("python/lamplight_runtime/__pycache__");
+    for listed in runtimes.listing() {
+        if let Some(minor) = listed.identifier.strip_prefix("python3.") {
+            assert!(kept.join(format!("loop.cpython-3{minor}.pyc")).is_file(), "{listed:?}");
+        }
     }
 }
 

@@ -1,0 +1,68 @@
+//! From a decoded call to the room that serves it.
+
+pub mod lambda;
+
+use crate::Parts;
+use crate::auth::Caller;
+use bytes::Bytes;
+use lamplight_model::Scope;
+use lamplight_services::{logs, sts};
+use lamplight_wire::{ApiError, Call, Output};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// One request, as operations see it.
+pub struct Request<'a> {
+    pub parts: &'a Arc<Parts>,
+    pub head: &'a http::request::Parts,
+    pub operation: &'a str,
+    pub caller: &'a Caller,
+    pub scope: &'a Scope,
+    pub input: &'a Map<String, Value>,
+    /// The raw payload, where the operation has one.
+    pub payload: Option<Bytes>,
+    pub request_id: &'a str,
+}
+
+/// The operations that are served, by the model's name of their service.
+pub fn served(service: &str) -> &'static [&'static str] {
+    match service {
+        "lambda" => lambda::OPERATIONS,
+        "logs" => logs::OPERATIONS,
+        "sts" => sts::OPERATIONS,
+        _ => &[],
+    }
+}
+
+pub async fn call(
+    parts: &Arc<Parts>,
+    head: &http::request::Parts,
+    (caller, scope): (&Caller, &Scope),
+    call: Call,
+    request_id: &str,
+) -> Result<Output, ApiError> {
+    let operation = call.operation.name.as_str();
+    let (service, payload) = (call.service.name.as_str(), call.payload);
+    if !served(service).contains(&operation) {
+        return Err(not_served(operation));
+    }
+    match service {
+        "logs" => parts.logs.call(operation, scope, call.input).await,
+        "sts" => sts::call(operation, &caller.identity(), call.input),
+        _ => {
+            let input = &call.input;
+            let request =
+                Request { parts, head, operation, caller, scope, input, payload, request_id };
+            lambda::call(operation, &request).await
+        }
+    }
+}
+
+/// A modelled operation that this server does not have yet.
+pub fn not_served(operation: &str) -> ApiError {
+    ApiError::new(
+        "UnknownOperationException",
+        format!("The operation {operation} is not supported by this server yet."),
+    )
+    .with_status(501)
+}

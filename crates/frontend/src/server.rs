@@ -1,0 +1,186 @@
+//! The HTTP server: connections in, one request after the other through the same steps.
+
+use crate::Parts;
+use crate::api;
+use crate::body::{Bodies, Refused};
+use bytes::Bytes;
+use http::request::Parts as Head;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use lamplight_model::limits;
+use lamplight_wire::{ApiError, OperationRef, Route, Service, decode, encode_error, encode_output, route, validate};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Sockets that are open at the same time; further clients wait in the backlog.
+const CONNECTIONS: usize = 4096;
+/// A request's head has to be there within this time.
+const HEAD: Duration = Duration::from_secs(10);
+
+type Reply = Response<Full<Bytes>>;
+
+/// Serves until the stop signal, then lets requests in flight end.
+pub async fn serve(listener: TcpListener, parts: Arc<Parts>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let bodies = Arc::new(Bodies::default());
+    let mut stop = parts.env.tasks.stop_signal();
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let stream = tokio::select! {
+            () = stop.stopped() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, most likely: others have to close first.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        let (task_parts, bodies) = (Arc::clone(&parts), Arc::clone(&bodies));
+        parts.env.tasks.spawn(async move {
+            connection(stream, task_parts, bodies).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, parts: Arc<Parts>, bodies: Arc<Bodies>) {
+    let _ = stream.set_nodelay(true);
+    let mut stop = parts.env.tasks.stop_signal();
+    let service = service_fn(move |request| {
+        let (parts, bodies) = (Arc::clone(&parts), Arc::clone(&bodies));
+        async move { Ok::<_, Infallible>(handle(&parts, &bodies, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(256 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stop.stopped() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+async fn handle(parts: &Arc<Parts>, bodies: &Bodies, request: Request<Incoming>) -> Reply {
+    let request_id = parts.env.random.uuid();
+    let (head, body) = request.into_parts();
+    if head.uri.path() == "/_lamplight/health" {
+        return Response::new(Full::new(Bytes::from_static(b"ok\n")));
+    }
+    if let Some(requested) = parts.downloads.requested(&head, &*parts.env.clock) {
+        return match requested {
+            Ok(digest) => download(parts, &digest, &request_id).await,
+            Err(error) => refusal(None, &error, &request_id),
+        };
+    }
+    let route = match route(&head) {
+        Ok(route) => route,
+        Err(error) => return refusal(None, &error, &request_id),
+    };
+    let service = route.service;
+    match answer(parts, bodies, (&head, body), &route, &request_id).await {
+        Ok(response) => response.map(Full::new),
+        Err(error) => refusal(Some(service), &error, &request_id),
+    }
+}
+
+/// The steps of every request. Its signature covers its body, so the body comes first.
+async fn answer(
+    parts: &Arc<Parts>,
+    bodies: &Bodies,
+    (head, body): (&Head, Incoming),
+    route: &Route,
+    request_id: &str,
+) -> Result<Response<Bytes>, ApiError> {
+    let (limit, name) = limit(route);
+    let too_large = || {
+        ApiError::new(
+            "RequestEntityTooLargeException",
+            format!("Request must be smaller than {limit} bytes for the {name} operation"),
+        )
+        .with_status(413)
+    };
+    let (body, _share) = match body.is_end_stream() {
+        true => (Bytes::new(), None),
+        false => match bodies.read(body, limit).await {
+            Ok((body, share)) => (body, Some(share)),
+            Err(Refused::TooLarge) => return Err(too_large()),
+            Err(Refused::Stalled) => {
+                return Err(ApiError::new("RequestTimeout", "The request body did not arrive.")
+                    .with_status(408));
+            }
+            Err(Refused::Broken) => {
+                return Err(ApiError::new("SerializationException", "The request body broke off.")
+                    .with_status(400));
+            }
+        },
+    };
+    let region = &parts.options.region;
+    let (caller, scope) = parts.auth.check(head, &body, &*parts.env.clock, region)?;
+    let call = decode(route, head, body)?;
+    validate(&call)?;
+    let (service, operation) = (call.service, call.operation);
+    let output = api::call(parts, head, (&caller, &scope), call, request_id).await?;
+    Ok(encode_output(service, operation, output, request_id))
+}
+
+/// How large the body of an operation may be, and what AWS calls the operation in its refusal.
+fn limit(route: &Route) -> (usize, &str) {
+    let name = match route.operation {
+        OperationRef::Known(operation) => operation.name.as_str(),
+        OperationRef::ByAction => "requested",
+    };
+    match name {
+        "CreateFunction" | "UpdateFunctionCode" => (limits::CODE_REQUEST, name),
+        "Invoke" => (limits::SYNC_PAYLOAD, "InvokeFunction"),
+        _ => (limits::REQUEST, name),
+    }
+}
+
+fn refusal(service: Option<&'static Service>, error: &ApiError, request_id: &str) -> Reply {
+    let mut response = encode_error(service, error, request_id);
+    if let Some(seconds) = error.members.get("retryAfterSeconds").and_then(|s| s.as_str())
+        && let Ok(seconds) = seconds.parse()
+    {
+        response.headers_mut().entry(http::header::RETRY_AFTER).or_insert(seconds);
+    }
+    response.map(Full::new)
+}
+
+async fn download(parts: &Parts, digest: &str, request_id: &str) -> Reply {
+    let gone = |cause: &dyn std::fmt::Display| {
+        tracing::debug!(%cause, "code to download is gone");
+        let error = ApiError::new("ResourceNotFoundException", "The code is gone.");
+        refusal(None, &error.with_status(404), request_id)
+    };
+    let path = match parts.code.fetch(digest).await {
+        Ok(path) => path,
+        Err(error) => return gone(&error),
+    };
+    let bytes = match tokio::fs::read(&path).await {
+        Ok(bytes) => bytes,
+        Err(error) => return gone(&error),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(bytes)));
+    *response.status_mut() = StatusCode::OK;
+    let zip = http::HeaderValue::from_static("application/zip");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, zip);
+    response
+}

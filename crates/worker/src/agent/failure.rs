@@ -1,0 +1,113 @@
+//! What callers are told when a function's process fails: AWS's payloads, to the letter.
+
+use bytes::Bytes;
+use lamplight_model::limits;
+use lamplight_sandbox::Exit;
+use std::time::Duration;
+
+/// A failed call: what the caller gets and what REPORT calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub payload: Bytes,
+    pub error_type: String,
+}
+
+fn failure(error_type: &str, message: String) -> Failure {
+    let payload = serde_json::json!({ "errorType": error_type, "errorMessage": message });
+    Failure { payload: payload.to_string().into(), error_type: error_type.to_owned() }
+}
+
+/// The runtime process ended without an answer.
+pub fn exited(request_id: &str, exit: &Exit) -> Failure {
+    let reason = match exit {
+        Exit::Code(0) => "Runtime exited without providing a reason".to_owned(),
+        Exit::Code(code) => format!("Runtime exited with error: exit status {code}"),
+        Exit::Signal(signal) => format!("Runtime exited with error: signal: {}", name(*signal)),
+        Exit::Lost => "Runtime exited without providing a reason".to_owned(),
+    };
+    failure("Runtime.ExitError", format!("RequestId: {request_id} Error: {reason}"))
+}
+
+/// The words that AWS's supervisor has for signals.
+fn name(signal: i32) -> String {
+    let name = match signal {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        4 => "illegal instruction",
+        5 => "trace/breakpoint trap",
+        6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
+        9 => "killed",
+        11 => "segmentation fault",
+        13 => "broken pipe",
+        14 => "alarm clock",
+        15 => "terminated",
+        31 => "bad system call",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}
+
+pub fn timed_out(request_id: &str, timeout: Duration) -> Failure {
+    let seconds = timeout.as_secs_f64();
+    failure(
+        "Sandbox.Timedout",
+        format!("RequestId: {request_id} Error: Task timed out after {seconds:.2} seconds"),
+    )
+}
+
+pub fn too_large() -> Failure {
+    let limit = limits::RESPONSE_PAYLOAD;
+    failure(
+        "Function.ResponseSizeTooLarge",
+        format!("Response payload size exceeded maximum allowed payload size ({limit} bytes)."),
+    )
+}
+
+/// The package has nothing to run.
+pub fn no_entrypoint(request_id: &str) -> Failure {
+    failure(
+        "Runtime.InvalidEntrypoint",
+        format!(
+            "RequestId: {request_id} Error: Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(failure: Failure) -> serde_json::Value {
+        serde_json::from_slice(&failure.payload).unwrap()
+    }
+
+    #[test]
+    fn payloads_are_as_recorded() {
+        assert_eq!(
+            text(exited("id", &Exit::Code(127)))["errorMessage"],
+            "RequestId: id Error: Runtime exited with error: exit status 127"
+        );
+        assert_eq!(
+            text(exited("id", &Exit::Signal(9)))["errorMessage"],
+            "RequestId: id Error: Runtime exited with error: signal: killed"
+        );
+        assert_eq!(
+            text(exited("id", &Exit::Code(0)))["errorMessage"],
+            "RequestId: id Error: Runtime exited without providing a reason"
+        );
+        assert_eq!(
+            text(timed_out("id", Duration::from_secs(1))),
+            serde_json::json!({
+                "errorType": "Sandbox.Timedout",
+                "errorMessage": "RequestId: id Error: Task timed out after 1.00 seconds",
+            })
+        );
+        assert_eq!(
+            text(too_large())["errorMessage"],
+            "Response payload size exceeded maximum allowed payload size (6291556 bytes)."
+        );
+    }
+}

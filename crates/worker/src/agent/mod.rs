@@ -1,0 +1,247 @@
+//! The agent: the worker of this machine. It owns every environment here, and is the only one who
+//! makes and ends sandboxes.
+//!
+//! Invariants: an environment serves one target for life; it is in the table from the moment its
+//! sandbox exists until nothing of it is left. It decides nothing about how many environments
+//! there should be: that is the manager's.
+
+mod environment;
+mod failure;
+mod program;
+
+use crate::code::CodeCache;
+use crate::logs::{Capture, Destination, report};
+use crate::runtime_api::{self, RuntimeApi};
+use crate::runtimes::{RuntimePlan, Runtimes};
+use async_trait::async_trait;
+use environment::{Environment, Home};
+use lamplight_env::Env;
+use lamplight_model::{Runtime, Target};
+use lamplight_rpc::{
+    CodeSource, Ended, EnvironmentId, Invocation, LogSink, Outcome, PrepareError, Prepared,
+    StartError, Worker,
+};
+use lamplight_sandbox::{Bind, Launcher, Program, Spec};
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use tokio::sync::Semaphore;
+
+/// What an agent works with.
+pub struct Parts {
+    pub env: Env,
+    pub launcher: Launcher,
+    pub code: CodeCache,
+    pub runtimes: Runtimes,
+    pub logs: Arc<dyn LogSink>,
+    /// Told when an environment ends without being asked to.
+    pub ended: Ended,
+    /// Where the runtime clients were installed.
+    pub clients: PathBuf,
+    /// An empty directory for `/opt` while a function has no layers.
+    pub empty: PathBuf,
+}
+
+/// The environments here, and the code that waits for the last of them to end.
+#[derive(Default)]
+struct Table {
+    environments: HashMap<EnvironmentId, Arc<Environment>>,
+    forgotten: HashSet<String>,
+}
+
+impl Table {
+    fn uses(&self, digest: &str) -> bool {
+        self.environments.values().any(|environment| environment.target().code == digest)
+    }
+}
+
+pub struct Agent {
+    parts: Parts,
+    /// Set once after construction: the catalog needs the agent first.
+    source: OnceLock<Arc<dyn CodeSource>>,
+    environments: Mutex<Table>,
+    next: AtomicU64,
+    /// Starts at the same time: more than this only makes all of them slower.
+    starts: Semaphore,
+}
+
+impl Agent {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Arc::new(Self {
+            parts,
+            source: OnceLock::new(),
+            environments: Mutex::default(),
+            next: AtomicU64::new(1),
+            starts: Semaphore::new(cores * 4),
+        })
+    }
+
+    /// Where zip files come from. Must be called before the first start.
+    pub fn set_code_source(&self, source: Arc<dyn CodeSource>) {
+        let _ = self.source.set(source);
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.environments.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Ends every environment. Returns when nothing of them is left.
+    pub async fn shut_down(&self) {
+        self.starts.close();
+        let all: Vec<_> =
+            self.table().environments.drain().map(|(_, environment)| environment).collect();
+        let mut ends = tokio::task::JoinSet::new();
+        for environment in all {
+            ends.spawn(async move { environment.end().await });
+        }
+        while ends.join_next().await.is_some() {}
+        self.parts.launcher.shut_down().await;
+    }
+
+    /// The directory with the unpacked code; unpacks it where it is not there.
+    async fn code(&self, digest: &str) -> Result<PathBuf, StartError> {
+        if let Some(dir) = self.parts.code.unpacked(digest) {
+            return Ok(dir);
+        }
+        let source = self.source.get().ok_or(StartError::Stopping)?;
+        let zip = source.fetch(digest).await.map_err(StartError::Code)?;
+        let prepared = self.parts.code.prepare(digest, &zip).await;
+        prepared.map_err(|error| StartError::Code(error.to_string()))?;
+        self.parts
+            .code
+            .unpacked(digest)
+            .ok_or_else(|| StartError::Code("the unpacked code is gone".to_owned()))
+    }
+
+    async fn launch(
+        &self,
+        id: EnvironmentId,
+        target: &Target,
+        plan: &RuntimePlan,
+        code: PathBuf,
+    ) -> Result<Home, StartError> {
+        let bind = |source: PathBuf, target: &str| Bind { source, target: target.into() };
+        let mut binds = vec![bind(code, "/var/task"), bind(self.parts.empty.clone(), "/opt")];
+        binds.extend(plan.binds.iter().map(|(source, inside)| bind(source.clone(), inside)));
+        if let Some(client) = plan.client {
+            binds.push(bind(client.directory(&self.parts.clients), "/var/runtime"));
+        }
+        let spec =
+            Spec { id: id.to_string(), binds, memory_mb: target.memory_mb, tmp_mb: target.tmp_mb };
+        let failed = |error: &dyn std::fmt::Display| StartError::Sandbox(error.to_string());
+        let mut sandbox = self.parts.launcher.launch(spec).await.map_err(|e| failed(&e))?;
+        let listener = sandbox.listener().ok_or_else(|| failed(&"it has no listener"))?;
+        let api = Arc::new(RuntimeApi::default());
+        let tasks = self.parts.env.tasks.clone();
+        let serving = tasks.spawn(runtime_api::serve(listener, Arc::clone(&api), tasks.clone()));
+        Ok(Home { sandbox, api, serving: serving.abort_handle() })
+    }
+
+    /// Watches for an end that nobody asked for.
+    fn watch(&self, id: EnvironmentId, environment: &Arc<Environment>) {
+        let (ended, environment) = (self.parts.ended.clone(), Arc::downgrade(environment));
+        let mut stop = self.parts.env.tasks.stop_signal();
+        self.parts.env.tasks.spawn(async move {
+            let Some(environment) = environment.upgrade() else { return };
+            tokio::select! {
+                () = environment.died() => { let _ = ended.send(id); }
+                () = stop.stopped() => {}
+            }
+        });
+    }
+}
+
+#[async_trait]
+impl Worker for Agent {
+    async fn start(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError> {
+        let _place = self.starts.acquire().await.map_err(|_| StartError::Stopping)?;
+        let mut plan = self
+            .parts
+            .runtimes
+            .find(&target.runtime)
+            .map_err(|missing| StartError::RuntimeMissing(missing.to_string()))?;
+        let id = EnvironmentId(self.next.fetch_add(1, Ordering::Relaxed));
+        let code = self.code(&target.code).await?;
+        let can_start = plan.pick_bootstrap(&|inside| {
+            inside.strip_prefix("/var/task/").is_some_and(|below| is_executable(&code.join(below)))
+        });
+        let home = self.launch(id, &target, &plan, code).await?;
+        let env = &self.parts.env;
+        let capture = Arc::new(Capture::new(Destination {
+            scope: target.function.scope.clone(),
+            group: target.log_group.clone(),
+            stream: program::log_stream(&target, &*env.clock, &*env.random),
+            sink: Arc::clone(&self.parts.logs),
+            clock: Arc::clone(&env.clock),
+        }));
+        let program = can_start.then(|| {
+            let locate = |inside: &str| home.sandbox.locate(inside);
+            let place = program::Place {
+                runtime_api: home.sandbox.runtime_api(),
+                locate: &locate,
+                log_stream: capture.stream(),
+                execution_env: plan.execution_env.as_deref(),
+            };
+            Program {
+                argv: plan.argv(&locate),
+                env: program::variables(&target, &place),
+                cwd: locate("/var/task").to_string_lossy().into_owned(),
+            }
+        });
+        let arn = Runtime::version_arn(&target.function.scope.region, &target.runtime);
+        capture.platform(report::init_start(&plan.version(&target.runtime), &arn));
+        let environment = Arc::new(Environment::new(target, env.clone(), capture, home, program));
+        self.table().environments.insert(id, Arc::clone(&environment));
+        if let Err(error) = environment.boot().await {
+            self.end(id).await;
+            return Err(error);
+        }
+        self.watch(id, &environment);
+        Ok(id)
+    }
+
+    async fn invoke(&self, id: EnvironmentId, call: Invocation) -> Result<Outcome, StartError> {
+        let environment = self.table().environments.get(&id).cloned().ok_or(StartError::Gone)?;
+        environment.invoke(call).await
+    }
+
+    async fn end(&self, id: EnvironmentId) {
+        let Some(environment) = self.table().environments.remove(&id) else { return };
+        environment.end().await;
+        let digest = &environment.target().code;
+        let unused = {
+            let mut table = self.table();
+            !table.uses(digest) && table.forgotten.remove(digest)
+        };
+        if unused {
+            self.parts.code.forget(digest).await;
+        }
+    }
+
+    async fn prepare(&self, digest: &str, zip: &Path) -> Result<Prepared, PrepareError> {
+        self.table().forgotten.remove(digest);
+        self.parts.code.prepare(digest, zip).await
+    }
+
+    async fn forget(&self, digest: &str) {
+        {
+            let mut table = self.table();
+            if table.uses(digest) {
+                table.forgotten.insert(digest.to_owned());
+                return;
+            }
+        }
+        self.parts.code.forget(digest).await;
+    }
+
+    fn can_run(&self, runtime: &str) -> Result<(), String> {
+        self.parts.runtimes.find(runtime).map(drop).map_err(|missing| missing.to_string())
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}

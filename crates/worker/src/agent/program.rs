@@ -1,0 +1,151 @@
+//! The process of an environment: its variables and what it is called.
+
+use lamplight_env::{Clock, Random, Timestamp};
+use lamplight_model::Target;
+use std::path::PathBuf;
+
+/// What the sandbox says about itself.
+pub struct Place<'a> {
+    /// `AWS_LAMBDA_RUNTIME_API`.
+    pub runtime_api: &'a str,
+    /// Where an inside path is for the process.
+    pub locate: &'a dyn Fn(&str) -> PathBuf,
+    pub log_stream: &'a str,
+    /// `AWS_EXECUTION_ENV`; unset on `provided` runtimes.
+    pub execution_env: Option<&'a str>,
+}
+
+/// AWS: the exact set of lambda.md's section on environment variables. The function's own come
+/// first, so that none of them can take the place of a reserved one.
+pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
+    let at = |inside: &str| (place.locate)(inside).to_string_lossy().into_owned();
+    let (task, runtime, lang) = (at("/var/task"), at("/var/runtime"), at("/var/lang"));
+    let defaults = [
+        ("LANG", "en_US.UTF-8".to_owned()),
+        ("TZ", ":UTC".to_owned()),
+        ("PATH", format!("{lang}/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin")),
+        (
+            "LD_LIBRARY_PATH",
+            format!(
+                "{lang}/lib:/lib64:/usr/lib64:{runtime}:{runtime}/lib:{task}:{task}/lib:/opt/lib"
+            ),
+        ),
+        ("NODE_PATH", format!("/opt/nodejs/node_modules:{runtime}/node_modules:{runtime}:{task}")),
+        ("PYTHONPATH", runtime.clone()),
+        ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned()),
+        ("AWS_LAMBDA_LOG_FORMAT", target.log_format.clone()),
+    ];
+    let reserved = [
+        ("_HANDLER", target.handler.clone()),
+        ("AWS_REGION", target.function.scope.region.to_string()),
+        ("AWS_DEFAULT_REGION", target.function.scope.region.to_string()),
+        ("AWS_LAMBDA_FUNCTION_NAME", target.function.name.to_string()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", target.memory_mb.to_string()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", target.version.to_string()),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", target.log_group.clone()),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", place.log_stream.to_owned()),
+        ("AWS_LAMBDA_RUNTIME_API", place.runtime_api.to_owned()),
+        ("LAMBDA_TASK_ROOT", task.clone()),
+        ("LAMBDA_RUNTIME_DIR", runtime.clone()),
+    ];
+    let optional = [
+        ("AWS_EXECUTION_ENV", place.execution_env.map(str::to_owned)),
+        ("AWS_LAMBDA_LOG_LEVEL", target.application_log_level.clone()),
+    ];
+    let mut all = std::collections::BTreeMap::new();
+    let name = |(name, value): (&str, String)| (name.to_owned(), value);
+    all.extend(defaults.map(name));
+    all.extend(target.environment.clone());
+    all.extend(reserved.map(name));
+    all.extend(optional.into_iter().filter_map(|(n, value)| Some(name((n, value?)))));
+    all.into_iter().collect()
+}
+
+/// `YYYY/MM/DD/[VERSION]<32 hex>`. AWS: a custom log group is shared by functions, so there the
+/// function's name is part of the stream.
+pub fn log_stream(target: &Target, clock: &dyn Clock, random: &dyn Random) -> String {
+    let day = date(clock.now());
+    let (version, id) = (&target.version, random.hex(16));
+    if target.log_group == format!("/aws/lambda/{}", target.function.name) {
+        format!("{day}/[{version}]{id}")
+    } else {
+        format!("{day}/{}[{version}]{id}", target.function.name)
+    }
+}
+
+fn date(at: Timestamp) -> String {
+    match jiff::Timestamp::from_millisecond(at.millis()) {
+        Ok(at) => at.strftime("%Y/%m/%d").to_string(),
+        Err(_) => "1970/01/01".to_owned(),
+    }
+}
+
+/// `2024-03-04T17:22:38.033Z`, as in AWS's timeout line.
+pub fn iso_millis(at: Timestamp) -> String {
+    match jiff::Timestamp::from_millisecond(at.millis()) {
+        Ok(at) => at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lamplight_env::{ManualClock, SeededRandom};
+    use lamplight_model::{AccountId, FunctionArn, Qualifier, Scope};
+    use std::time::Duration;
+
+    fn target() -> Target {
+        let scope = Scope { account: AccountId::new("000000000000").unwrap(), region: "r".into() };
+        Target {
+            function: FunctionArn::new(&scope, "thumbs"),
+            version: Qualifier::Latest,
+            generation: 1,
+            runtime: "python3.11".into(),
+            handler: "app.handler".into(),
+            role: String::new(),
+            timeout: Duration::from_secs(3),
+            memory_mb: 128,
+            tmp_mb: 512,
+            environment: [("STAGE", "test"), ("AWS_REGION", "mars"), ("LANG", "C")]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into(),
+            code: String::new(),
+            log_group: "/aws/lambda/thumbs".into(),
+            log_format: "Text".into(),
+            application_log_level: None,
+        }
+    }
+
+    #[test]
+    fn reserved_variables_win_and_defaults_give_way() {
+        let place = Place {
+            runtime_api: "169.254.100.1:9001",
+            locate: &|inside| inside.into(),
+            log_stream: "s",
+            execution_env: Some("AWS_Lambda_python3.11"),
+        };
+        let all: std::collections::BTreeMap<_, _> =
+            variables(&target(), &place).into_iter().collect();
+        assert_eq!(all["AWS_REGION"], "r");
+        assert_eq!(all["LANG"], "C");
+        assert_eq!(all["STAGE"], "test");
+        assert_eq!(all["_HANDLER"], "app.handler");
+        assert_eq!(all["LAMBDA_TASK_ROOT"], "/var/task");
+        assert_eq!(all["AWS_EXECUTION_ENV"], "AWS_Lambda_python3.11");
+    }
+
+    #[test]
+    fn streams_are_named_as_on_aws() {
+        let clock = ManualClock::at(Timestamp::from_millis(1_795_000_000_000));
+        let random = SeededRandom::new(1);
+        let mut target = target();
+        let name = log_stream(&target, &clock, &random);
+        assert!(name.starts_with("2026/11/18/[$LATEST]"), "{name}");
+        assert_eq!(name.len(), "2026/11/18/[$LATEST]".len() + 32);
+        target.log_group = "shared".into();
+        assert!(log_stream(&target, &clock, &random).starts_with("2026/11/18/thumbs[$LATEST]"));
+        assert_eq!(iso_millis(clock.now()), "2026-11-18T11:06:40.000Z");
+    }
+}

@@ -1,0 +1,253 @@
+//! From the pipe of a sandbox to the log stream of its function.
+//!
+//! The reader never stops draining: a function that writes much, or writes nonsense, must not hang
+//! on a full pipe. Platform lines enter beside the pipe and cannot be forged through it by order.
+
+use super::lines::Lines;
+use lamplight_env::Clock;
+use lamplight_model::{Scope, limits};
+use lamplight_rpc::{LogEvent, LogSink};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::net::unix::pipe::Receiver;
+
+/// What one pass over a pipe reads at most, so that a writer that never pauses cannot hold up
+/// whoever waits for the pass.
+const PASS: usize = 1024 * 1024;
+
+/// Where the lines of one environment go.
+pub struct Destination {
+    pub scope: Scope,
+    pub group: String,
+    pub stream: String,
+    pub sink: Arc<dyn LogSink>,
+    pub clock: Arc<dyn Clock>,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Lines,
+    /// The end of this call's log, where the caller asked for it.
+    tail: Option<Vec<u8>>,
+    logged: usize,
+    dropped: usize,
+}
+
+/// The log of one environment.
+pub struct Capture {
+    to: Destination,
+    state: Mutex<State>,
+}
+
+impl Capture {
+    pub fn new(to: Destination) -> Self {
+        Self { to, state: Mutex::default() }
+    }
+
+    /// The name of the log stream.
+    pub fn stream(&self) -> &str {
+        &self.to.stream
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A call begins: its bounds and its tail start empty.
+    pub fn begin_call(&self, tail: bool) {
+        let mut state = self.lock();
+        state.tail = tail.then(Vec::new);
+        state.logged = 0;
+        state.dropped = 0;
+    }
+
+    /// The call is over. Gives the end of its log, where asked for.
+    pub fn end_call(&self) -> Option<Vec<u8>> {
+        self.lock().tail.take()
+    }
+
+    /// A line of the platform's own, after all that the function wrote before it.
+    pub fn platform(&self, line: String) {
+        let mut state = self.lock();
+        let mut events: Vec<String> = state.lines.finish().into_iter().collect();
+        if state.dropped > 0 {
+            events.push(format!(
+                "[{} bytes of log were dropped: a call may log {} bytes]",
+                std::mem::take(&mut state.dropped),
+                limits::LOG_PER_CALL
+            ));
+        }
+        events.push(line);
+        self.append(&mut state, events);
+    }
+
+    fn take_in(&self, bytes: &[u8]) {
+        let mut state = self.lock();
+        let room = limits::LOG_PER_CALL.saturating_sub(state.logged).min(bytes.len());
+        state.logged += room;
+        state.dropped += bytes.len() - room;
+        let mut events = Vec::new();
+        state.lines.push(&bytes[..room], |line| events.push(line));
+        self.append(&mut state, events);
+    }
+
+    fn append(&self, state: &mut State, events: Vec<String>) {
+        if events.is_empty() {
+            return;
+        }
+        if let Some(tail) = &mut state.tail {
+            for event in &events {
+                tail.extend_from_slice(event.as_bytes());
+                tail.push(b'\n');
+            }
+            let excess = tail.len().saturating_sub(limits::LOG_TAIL);
+            tail.drain(..excess);
+        }
+        let at = self.to.clock.now();
+        let events = events.into_iter().map(|message| LogEvent { at, message }).collect();
+        self.to.sink.append(&self.to.scope, &self.to.group, &self.to.stream, events);
+    }
+}
+
+/// The read end of a sandbox's pipe.
+pub struct Pipe {
+    /// Tells when there is something to read, and reads only what it has told of.
+    ready: Receiver,
+    /// The same pipe, to see what is in it at this very moment.
+    now: File,
+    /// Two readers at once would put lines out of order.
+    reading: Mutex<()>,
+}
+
+impl Pipe {
+    /// `fd` is the read end of a pipe.
+    pub fn new(fd: OwnedFd) -> std::io::Result<Self> {
+        let now = File::from(fd.try_clone()?);
+        Ok(Self { ready: Receiver::from_owned_fd(fd)?, now, reading: Mutex::new(()) })
+    }
+
+    /// Takes in what is there now, in one bounded pass.
+    pub fn drain(&self, capture: &Capture) -> Drained {
+        self.pass(capture, |buffer| (&self.now).read(buffer))
+    }
+
+    fn pass(
+        &self,
+        capture: &Capture,
+        mut read: impl FnMut(&mut [u8]) -> std::io::Result<usize>,
+    ) -> Drained {
+        let _one = self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut buffer = [0u8; 16 * 1024];
+        let mut total = 0;
+        while total < PASS {
+            match read(&mut buffer) {
+                Ok(0) => return Drained::Closed,
+                Ok(n) => {
+                    capture.take_in(&buffer[..n]);
+                    total += n;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Drained::Empty,
+                Err(_) => return Drained::Closed,
+            }
+        }
+        Drained::More
+    }
+
+    /// Drains until the other end is closed.
+    pub async fn pump(&self, capture: &Capture) {
+        while self.ready.readable().await.is_ok() {
+            match self.pass(capture, |buffer| self.ready.try_read(buffer)) {
+                Drained::Closed => return,
+                Drained::Empty => {}
+                Drained::More => tokio::task::yield_now().await,
+            }
+        }
+    }
+}
+
+/// How a pass over a pipe ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Nothing is left for now.
+    Empty,
+    /// The pass was full before the pipe was empty.
+    More,
+    /// The other end is closed.
+    Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lamplight_env::{SystemClock, Timestamp};
+    use lamplight_model::AccountId;
+    use std::io::Write;
+
+    #[derive(Default)]
+    struct Collected(Mutex<Vec<String>>);
+
+    impl LogSink for Collected {
+        fn append(&self, _: &Scope, _: &str, _: &str, events: Vec<LogEvent>) {
+            assert!(events.iter().all(|e| e.at > Timestamp::from_millis(0)));
+            self.0.lock().unwrap().extend(events.into_iter().map(|e| e.message));
+        }
+    }
+
+    fn capture() -> (Arc<Collected>, Capture) {
+        let sink = Arc::new(Collected::default());
+        let to = Destination {
+            scope: Scope { account: AccountId::new("000000000000").unwrap(), region: "r".into() },
+            group: "g".into(),
+            stream: "s".into(),
+            sink: sink.clone(),
+            clock: Arc::new(SystemClock),
+        };
+        (sink, Capture::new(to))
+    }
+
+    #[test]
+    fn the_tail_is_the_last_four_kilobytes_and_platform_lines_end_partial_ones() {
+        let (sink, capture) = capture();
+        capture.begin_call(true);
+        capture.take_in(&b"0123456789\n".repeat(1000));
+        capture.take_in(b"no newline");
+        capture.platform("END".into());
+        let tail = capture.end_call().unwrap();
+        assert_eq!(tail.len(), limits::LOG_TAIL);
+        assert!(tail.ends_with(b"\nno newline\nEND\n"));
+        let all = sink.0.lock().unwrap();
+        assert_eq!(all.len(), 1002);
+    }
+
+    #[test]
+    fn a_flood_is_bounded_and_said() {
+        let (sink, capture) = capture();
+        capture.begin_call(false);
+        let chunk = b"x".repeat(1023).into_iter().chain(*b"\n").collect::<Vec<_>>();
+        for _ in 0..limits::LOG_PER_CALL / chunk.len() + 10 {
+            capture.take_in(&chunk);
+        }
+        capture.platform("END".into());
+        let all = sink.0.lock().unwrap();
+        assert_eq!(all.len(), limits::LOG_PER_CALL / 1024 + 2);
+        assert!(all[all.len() - 2].starts_with("[10240 bytes of log were dropped"));
+    }
+
+    #[tokio::test]
+    async fn a_pipe_is_pumped_to_its_end() {
+        let (sink, capture) = capture();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let pipe = Pipe::new(reader.into()).unwrap();
+        let writing = std::thread::spawn(move || {
+            for i in 0..100_000 {
+                writeln!(writer, "line {i}").unwrap();
+            }
+        });
+        pipe.pump(&capture).await;
+        writing.join().unwrap();
+        assert_eq!(sink.0.lock().unwrap().len(), 100_000);
+    }
+}

@@ -1,0 +1,199 @@
+//! What a runtime may do when: the state machine behind the Runtime API of one environment.
+//!
+//! Pure: requests of the runtime and happenings of the environment go in, what to answer comes out.
+//! It knows nothing of sockets. A runtime has at most one call at a time.
+
+use std::fmt;
+
+/// Where the runtime stands. The names are AWS's; they appear in its error texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Started, has not asked for an event yet.
+    Started,
+    /// Reported that initialisation failed.
+    InitError,
+    /// Waits for an event, or is about to be given one.
+    Ready,
+    /// Has an event and owes an answer.
+    Running { request_id: String },
+    /// Has answered and has not come back for the next event.
+    ResponseSent,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Started => "Started",
+            Self::InitError => "InitError",
+            Self::Ready => "Ready",
+            Self::Running { .. } => "Running",
+            Self::ResponseSent => "InvocationResponse",
+        })
+    }
+}
+
+/// A request that the runtime may not make now, as the Runtime API answers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    pub error_type: &'static str,
+    pub message: String,
+}
+
+impl Refusal {
+    fn transition(from: &Phase, to: &str) -> Self {
+        Self {
+            status: 403,
+            error_type: "InvalidStateTransition",
+            message: format!(
+                "State transition from {from} to {to} failed for runtime. Error: State transition is not allowed"
+            ),
+        }
+    }
+
+    fn unknown_id() -> Self {
+        Self {
+            status: 400,
+            error_type: "InvalidRequestID",
+            message: "Invalid request ID".to_owned(),
+        }
+    }
+}
+
+/// What asking for the next event means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The first time: initialisation is over.
+    Initialised,
+    /// The environment is free for another call.
+    Free,
+    /// It was waiting already; the new request takes the place of the old one.
+    Again,
+}
+
+#[derive(Debug)]
+pub struct Machine {
+    phase: Phase,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { phase: Phase::Started }
+    }
+}
+
+impl Machine {
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// `GET /runtime/invocation/next`.
+    pub fn next(&mut self) -> Result<Asked, Refusal> {
+        let asked = match &self.phase {
+            Phase::Started => Asked::Initialised,
+            Phase::ResponseSent => Asked::Free,
+            Phase::Ready => Asked::Again,
+            busy @ (Phase::Running { .. } | Phase::InitError) => {
+                return Err(Refusal::transition(busy, "Ready"));
+            }
+        };
+        self.phase = Phase::Ready;
+        Ok(asked)
+    }
+
+    /// An event is handed over. Only a free runtime is given one.
+    pub fn deliver(&mut self, request_id: &str) -> bool {
+        let ready = matches!(self.phase, Phase::Ready | Phase::ResponseSent);
+        if ready {
+            self.phase = Phase::Running { request_id: request_id.to_owned() };
+        }
+        ready
+    }
+
+    /// `POST /runtime/invocation/{id}/response` or `…/error`, before its body is read. An answer
+    /// to another call than the one that runs, or a second answer, is refused.
+    pub fn may_answer(&self, request_id: &str) -> Result<(), Refusal> {
+        match &self.phase {
+            Phase::Running { request_id: running } if running == request_id => Ok(()),
+            Phase::Started | Phase::InitError => {
+                Err(Refusal::transition(&self.phase, "InvocationResponse"))
+            }
+            _ => Err(Refusal::unknown_id()),
+        }
+    }
+
+    /// The same when the body is there: from here on the call is answered.
+    pub fn answer(&mut self, request_id: &str) -> Result<(), Refusal> {
+        self.may_answer(request_id)?;
+        self.phase = Phase::ResponseSent;
+        Ok(())
+    }
+
+    /// `POST /runtime/init/error`.
+    pub fn init_error(&mut self) -> Result<(), Refusal> {
+        match self.phase {
+            Phase::Started => {
+                self.phase = Phase::InitError;
+                Ok(())
+            }
+            _ => Err(Refusal::transition(&self.phase, "InitError")),
+        }
+    }
+
+    /// The runtime process was started anew.
+    pub fn restart(&mut self) {
+        self.phase = Phase::Started;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running() -> Machine {
+        let mut machine = Machine::default();
+        assert_eq!(machine.next(), Ok(Asked::Initialised));
+        assert!(machine.deliver("a"));
+        machine
+    }
+
+    #[test]
+    fn a_call_goes_round() {
+        let mut machine = running();
+        machine.answer("a").unwrap();
+        assert_eq!(machine.next(), Ok(Asked::Free));
+        assert!(machine.deliver("b"));
+        machine.answer("b").unwrap();
+    }
+
+    #[test]
+    fn an_answer_counts_once_and_only_for_its_call() {
+        let mut machine = running();
+        assert_eq!(machine.answer("stale").unwrap_err().error_type, "InvalidRequestID");
+        machine.answer("a").unwrap();
+        assert_eq!(machine.answer("a").unwrap_err().status, 400);
+        assert!(machine.deliver("b"));
+        assert_eq!(machine.answer("a").unwrap_err().status, 400);
+        machine.answer("b").unwrap();
+    }
+
+    #[test]
+    fn no_second_event_before_the_answer() {
+        let mut machine = running();
+        assert!(!machine.deliver("b"));
+        let refusal = machine.next().unwrap_err();
+        assert_eq!((refusal.status, refusal.error_type), (403, "InvalidStateTransition"));
+        machine.answer("a").unwrap();
+    }
+
+    #[test]
+    fn init_error_is_for_init_only() {
+        let mut machine = Machine::default();
+        machine.init_error().unwrap();
+        assert_eq!(machine.init_error().unwrap_err().status, 403);
+        assert_eq!(machine.next().unwrap_err().status, 403);
+        machine.restart();
+        machine.next().unwrap();
+        assert_eq!(machine.init_error().unwrap_err().status, 403);
+    }
+}

@@ -1,0 +1,140 @@
+//! The Runtime API of one environment: what the process inside the sandbox talks to.
+//!
+//! Each environment has a listener of its own, so a request needs no identity beyond the socket it
+//! came through. Everything that arrives here is hostile: bodies are bounded, ids are checked
+//! against the one call that runs, and a request that makes no sense gets AWS's refusal.
+
+mod machine;
+mod server;
+
+use bytes::Bytes;
+use lamplight_rpc::Invocation;
+pub use machine::Refusal;
+use machine::{Asked, Machine};
+pub use server::serve;
+use std::sync::{Mutex, MutexGuard};
+use tokio::sync::oneshot;
+
+/// An event on its way to the runtime.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub call: Invocation,
+    /// Milliseconds since the epoch.
+    pub deadline_ms: i64,
+}
+
+/// How the runtime ended a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Response(Bytes),
+    /// The error document, passed to the caller as it is.
+    Error {
+        body: Bytes,
+        error_type: String,
+    },
+    /// The response was over the limit and was refused.
+    TooLarge,
+}
+
+/// How initialisation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Init {
+    Done,
+    Failed { body: Bytes, error_type: String },
+}
+
+#[derive(Default)]
+struct Inner {
+    machine: Machine,
+    /// The runtime's open request for an event.
+    waiter: Option<oneshot::Sender<Delivery>>,
+    /// Handed over when the runtime comes for it: it answers before it asks again.
+    undelivered: Option<Delivery>,
+    on_init: Option<oneshot::Sender<Init>>,
+    on_answer: Option<oneshot::Sender<Answer>>,
+}
+
+/// The shell around the state machine: channels between the sockets and the environment.
+#[derive(Default)]
+pub struct RuntimeApi {
+    inner: Mutex<Inner>,
+}
+
+impl RuntimeApi {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A runtime process is about to be started. Resolves when it has initialised or failed to.
+    pub fn restart(&self) -> oneshot::Receiver<Init> {
+        let (sender, receiver) = oneshot::channel();
+        *self.lock() = Inner { on_init: Some(sender), ..Inner::default() };
+        receiver
+    }
+
+    /// Hands an event to the runtime, now or as soon as it asks. `None` when the runtime is not
+    /// free, which is a bug of the caller or an environment that is going away.
+    pub fn deliver(&self, delivery: Delivery) -> Option<oneshot::Receiver<Answer>> {
+        let mut inner = self.lock();
+        if inner.undelivered.is_some() || !inner.machine.deliver(&delivery.call.request_id) {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        inner.on_answer = Some(sender);
+        let unsent = match inner.waiter.take() {
+            Some(waiter) => waiter.send(delivery).err(),
+            None => Some(delivery),
+        };
+        inner.undelivered = unsent;
+        Some(receiver)
+    }
+
+    fn next(&self) -> Result<oneshot::Receiver<Delivery>, Refusal> {
+        let mut inner = self.lock();
+        let (sender, receiver) = oneshot::channel();
+        if let Some(delivery) = inner.undelivered.take() {
+            // The event was meant for this request; a receiver in hand cannot be gone.
+            let _ = sender.send(delivery);
+            return Ok(receiver);
+        }
+        if inner.machine.next()? == Asked::Initialised {
+            inner.settle_init(Init::Done);
+        }
+        inner.waiter = Some(sender);
+        Ok(receiver)
+    }
+
+    /// The connection went away after an event was sent into it and before it was written.
+    fn undeliver(&self, delivery: Delivery) {
+        self.lock().undelivered = Some(delivery);
+    }
+
+    fn may_answer(&self, request_id: &str) -> Result<(), Refusal> {
+        self.lock().machine.may_answer(request_id)
+    }
+
+    fn answer(&self, request_id: &str, answer: Answer) -> Result<(), Refusal> {
+        let mut inner = self.lock();
+        inner.machine.answer(request_id)?;
+        if let Some(caller) = inner.on_answer.take() {
+            // The call may have timed out in this moment; its answer is then nobody's.
+            let _ = caller.send(answer);
+        }
+        Ok(())
+    }
+
+    fn init_error(&self, body: Bytes, error_type: String) -> Result<(), Refusal> {
+        let mut inner = self.lock();
+        inner.machine.init_error()?;
+        inner.settle_init(Init::Failed { body, error_type });
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn settle_init(&mut self, init: Init) {
+        if let Some(environment) = self.on_init.take() {
+            let _ = environment.send(init);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! HTTP in front of the Runtime API.
+
+use super::{Answer, Delivery, Refusal, RuntimeApi};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use lamplight_env::Tasks;
+use lamplight_model::limits;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// A runtime needs one connection, extensions and threads a few more.
+const CONNECTIONS: usize = 64;
+/// AWS: error documents over this are cut; a legitimate one is far smaller.
+const ERROR_BODY: usize = 1024 * 1024;
+
+type Reply = Response<Full<Bytes>>;
+
+/// Serves the listener of one environment until it is closed or `api` is dropped by all others.
+pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>, tasks: Tasks) {
+    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "the listener of an environment failed");
+                return;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let api = Arc::clone(&api);
+        tasks.spawn(async move {
+            let service = service_fn(move |request| {
+                let api = Arc::clone(&api);
+                async move { Ok::<_, Infallible>(handle(&api, request).await) }
+            });
+            // A runtime may hold a connection open for as long as its environment lives.
+            let served =
+                http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "a runtime's connection ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn handle(api: &RuntimeApi, request: Request<Incoming>) -> Reply {
+    let path = request.uri().path().to_owned();
+    if path == "/ping" {
+        return reply(StatusCode::OK, "text/plain", "pong");
+    }
+    let Some(path) = path.strip_prefix("/2018-06-01/runtime/") else {
+        return reply(StatusCode::NOT_FOUND, "text/plain", "404 page not found\n");
+    };
+    let answered = match (request.method(), path.split('/').collect::<Vec<_>>().as_slice()) {
+        (&Method::GET, ["invocation", "next"]) => next(api).await,
+        (&Method::POST, ["invocation", id, "response"]) => {
+            response(api, id, request.headers().clone(), request.into_body()).await
+        }
+        (&Method::POST, ["invocation", id, "error"]) => {
+            error(api, id, request.headers().clone(), request.into_body()).await
+        }
+        (&Method::POST, ["init", "error"]) => {
+            init_error(api, request.headers().clone(), request.into_body()).await
+        }
+        (
+            _,
+            ["invocation", "next"] | ["invocation", _, "response" | "error"] | ["init", "error"],
+        ) => {
+            return reply(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "");
+        }
+        _ => return reply(StatusCode::NOT_FOUND, "text/plain", "404 page not found\n"),
+    };
+    answered.unwrap_or_else(|refusal| refuse(&refusal))
+}
+
+async fn next(api: &RuntimeApi) -> Result<Reply, Refusal> {
+    match api.next()?.await {
+        Ok(delivery) => event(delivery).or_else(|delivery| {
+            api.undeliver(*delivery);
+            Ok(reply(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", ""))
+        }),
+        // Another request took this one's place, or the environment is going away.
+        Err(_) => Ok(refuse(&Refusal {
+            status: 403,
+            error_type: "InvalidStateTransition",
+            message: "Another request for the next event took the place of this one".to_owned(),
+        })),
+    }
+}
+
+/// The event with its headers. An event whose headers cannot be written comes back.
+fn event(delivery: Delivery) -> Result<Reply, Box<Delivery>> {
+    let call = &delivery.call;
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    headers.insert("lambda-runtime-deadline-ms", HeaderValue::from(delivery.deadline_ms));
+    let texts = [
+        ("lambda-runtime-aws-request-id", Some(call.request_id.as_str())),
+        ("lambda-runtime-invoked-function-arn", Some(call.invoked_arn.as_str())),
+        ("lambda-runtime-trace-id", call.trace_id.as_deref()),
+        ("lambda-runtime-client-context", call.client_context.as_deref()),
+    ];
+    for (name, text) in texts {
+        // AWS: empty headers are omitted.
+        let Some(text) = text.filter(|text| !text.is_empty()) else { continue };
+        // Checked at the frontend, where a bad client context is refused.
+        let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) else {
+            tracing::error!(name, "an event has a header that cannot be sent");
+            continue;
+        };
+        headers.insert(name, value);
+    }
+    let mut response = Response::new(Full::new(delivery.call.payload.clone()));
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+async fn response(
+    api: &RuntimeApi,
+    id: &str,
+    headers: HeaderMap,
+    body: Incoming,
+) -> Result<Reply, Refusal> {
+    api.may_answer(id)?;
+    let mode = headers.get("lambda-runtime-function-response-mode");
+    if mode.is_some_and(|mode| mode.as_bytes() != b"streaming") {
+        return Err(Refusal {
+            status: 400,
+            error_type: "InvalidFunctionResponseMode",
+            message: "Invalid function response mode".to_owned(),
+        });
+    }
+    match Limited::new(body, limits::RESPONSE_PAYLOAD).collect().await {
+        Ok(body) => {
+            let trailers = body.trailers().cloned();
+            let bytes = body.to_bytes();
+            api.answer(id, streamed(bytes, trailers))?;
+            Ok(accepted())
+        }
+        Err(error) if error.is::<LengthLimitError>() => {
+            api.answer(id, Answer::TooLarge)?;
+            Err(Refusal {
+                status: 413,
+                error_type: "RequestEntityTooLarge",
+                message: format!(
+                    "Exceeded maximum allowed payload size ({} bytes).",
+                    limits::RESPONSE_PAYLOAD
+                ),
+            })
+        }
+        Err(_) => Err(truncated()),
+    }
+}
+
+/// A streamed response that a caller wants whole: an error in its trailers is the call's error.
+fn streamed(body: Bytes, trailers: Option<HeaderMap>) -> Answer {
+    use base64::Engine as _;
+    let text = |name: &str| Some(trailers.as_ref()?.get(name)?.to_str().ok()?.to_owned());
+    match text("lambda-runtime-function-error-type") {
+        Some(error_type) => {
+            let body = text("lambda-runtime-function-error-body").unwrap_or_default();
+            let body = base64::engine::general_purpose::STANDARD.decode(body).unwrap_or_default();
+            Answer::Error { body: body.into(), error_type }
+        }
+        None => Answer::Response(body),
+    }
+}
+
+async fn error(
+    api: &RuntimeApi,
+    id: &str,
+    headers: HeaderMap,
+    body: Incoming,
+) -> Result<Reply, Refusal> {
+    api.may_answer(id)?;
+    let body = error_body(body).await?;
+    api.answer(id, Answer::Error { body, error_type: error_type(&headers, "Function.Unknown") })?;
+    Ok(accepted())
+}
+
+async fn init_error(
+    api: &RuntimeApi,
+    headers: HeaderMap,
+    body: Incoming,
+) -> Result<Reply, Refusal> {
+    let body = error_body(body).await?;
+    api.init_error(body, error_type(&headers, "Runtime.Unknown"))?;
+    Ok(accepted())
+}
+
+async fn error_body(body: Incoming) -> Result<Bytes, Refusal> {
+    match Limited::new(body, ERROR_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal {
+            status: 413,
+            error_type: "RequestEntityTooLarge",
+            message: format!("Exceeded maximum allowed payload size ({ERROR_BODY} bytes)."),
+        }),
+        Err(_) => Err(truncated()),
+    }
+}
+
+fn truncated() -> Refusal {
+    Refusal {
+        status: 400,
+        error_type: "TruncatedHTTPRequest",
+        message: "HTTP request detected as truncated".to_owned(),
+    }
+}
+
+/// AWS: kept when it looks like `Runtime.Name` or `Function.Name`, else replaced.
+fn error_type(headers: &HeaderMap, otherwise: &str) -> String {
+    let given = headers
+        .get("lambda-runtime-function-error-type")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let name = given.strip_prefix("Runtime.").or_else(|| given.strip_prefix("Function."));
+    let well_formed = name.is_some_and(|name| {
+        name.starts_with(|c: char| c.is_ascii_uppercase())
+            && name.len() > 1
+            && name.chars().all(|c| c.is_ascii_alphabetic())
+    });
+    if well_formed { given.to_owned() } else { otherwise.to_owned() }
+}
+
+fn accepted() -> Reply {
+    reply(StatusCode::ACCEPTED, "application/json", "{\"status\":\"OK\"}\n")
+}
+
+fn refuse(refusal: &Refusal) -> Reply {
+    let body = serde_json::json!({
+        "errorMessage": refusal.message,
+        "errorType": refusal.error_type,
+    });
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+    reply(status, "application/json", body.to_string())
+}
+
+fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert("content-type", HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_well_formed_error_types_are_kept() {
+        let kept = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("lambda-runtime-function-error-type", text.parse().unwrap());
+            error_type(&headers, "Function.Unknown")
+        };
+        assert_eq!(kept("Runtime.ImportModuleError"), "Runtime.ImportModuleError");
+        assert_eq!(kept("Function.Custom"), "Function.Custom");
+        for odd in ["KeyError", "Runtime.", "Runtime.lower", "Runtime.With space", ""] {
+            assert_eq!(kept(odd), "Function.Unknown", "{odd}");
+        }
+    }
+}
