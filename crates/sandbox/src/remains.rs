@@ -2,7 +2,7 @@
 
 use crate::cgroup::Group;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub(crate) struct Remains {
     pub(crate) group: Option<Group>,
     pub(crate) directory: Option<PathBuf>,
     /// Gives back what the launcher counts: the slot, and the link that goes with it.
-    pub(crate) release: Option<Box<dyn FnOnce() + Send>>,
+    pub(crate) release: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 /// How long the kernel may take to end processes before we say so and go on.
@@ -69,7 +69,3 @@ impl Drop for Remains {
     }
 }
 
-/// Opens a process by number, for as long as it lives.
-pub(crate) fn open_process(pid: i32) -> Option<OwnedFd> {
-    rustix::process::pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
-}
