@@ -23,6 +23,9 @@ const NOT_NULL: &str = "Member must not be null";
 /// query protocol), or `InvalidParameterValueException` where Lambda answers so.
 pub fn validate(call: &Call) -> Result<(), ApiError> {
     let mut findings = Findings { service: call.service, errors: Vec::new() };
+    if is_lambda(call) {
+        findings.errors.extend(lambda::runtime_list(call));
+    }
     let payload = call.service.payload(call.operation.input).filter(|_| call.payload.is_some());
     let members = call.service.members(call.operation.input);
     for member in members {
@@ -32,9 +35,6 @@ pub fn validate(call: &Call) -> Result<(), ApiError> {
         } else if !(is_lambda(call) && lambda::checks_itself(call, member)) {
             findings.member(member, call.input.get(&member.name), &Path::Root);
         }
-    }
-    if is_lambda(call) {
-        findings.errors.extend(lambda::runtime_list(call));
     }
     if !findings.errors.is_empty() {
         return Err(refusal(call.service, &findings.errors));
