@@ -140,35 +140,23 @@ def test_environment_that_is_killed_from_outside(own_server):
 
 def test_beyond_the_limit_there_is_an_answer_at_once(own_server):
     """More calls than the account may run at a time: 429 with its reason, never a hang."""
-    server = own_server(config="[limits]\nconcurrent_executions = 2\n", start=False)
-    server.launch()
-    try:
-        wait_until(
-            lambda: (server.data_dir / "endpoint").exists() or server.process.poll() is not None,
-            "the server",
-        )
-        if server.process.poll() is not None:
-            pytest.skip("this server has no setting for the concurrency of the account")
-        server.endpoint = (server.data_dir / "endpoint").read_text().strip()
-        client = server.client()
-        name = deploy(client, COUNTER, FunctionName=fresh_name())
+    server = own_server(config="[functions]\nconcurrent_executions = 2\n")
+    client = server.client()
+    name = deploy(client, COUNTER, FunctionName=fresh_name())
 
-        def outcome(_):
-            try:
-                return call(client, name, {"sleep": 3})[0]
-            except client.exceptions.TooManyRequestsException as error:
-                return error.response
+    def outcome(_):
+        try:
+            return call(client, name, {"sleep": 3})[0]
+        except client.exceptions.TooManyRequestsException as error:
+            return error.response
 
-        with ThreadPoolExecutor(6) as pool:
-            outcomes = list(pool.map(outcome, range(6)))
-        refusals = [one for one in outcomes if "Error" in one]
-        assert len(refusals) == 4
-        for refusal in refusals:
-            assert refusal["ResponseMetadata"]["HTTPStatusCode"] == 429
-            assert refusal["Error"]["Message"] == "Rate Exceeded."
-            assert refusal["Reason"].endswith("LimitExceeded")
-            assert int(refusal["ResponseMetadata"]["HTTPHeaders"]["retry-after"]) > 0
-        assert call(client, name)[0]["count"] >= 1
-    finally:
-        if server.process.poll() is not None:
-            server.process = None
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(outcome, range(6)))
+    refusals = [one for one in outcomes if "Error" in one]
+    assert len(refusals) == 4
+    for refusal in refusals:
+        assert refusal["ResponseMetadata"]["HTTPStatusCode"] == 429
+        assert refusal["Error"]["Message"] == "Rate Exceeded."
+        assert refusal["Reason"].endswith("LimitExceeded")
+        assert int(refusal["ResponseMetadata"]["HTTPHeaders"]["retry-after"]) > 0
+    assert call(client, name)[0]["count"] >= 1
