@@ -1,7 +1,7 @@
 //! The door of the room: async, one unpacking per digest, few at a time.
 
 use super::error::CodeError;
-use super::shelf::{Shelf, is_digest};
+use super::shelf::{Shelf, Summary, is_digest};
 use lamplight_rpc::{PrepareError, Prepared};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,10 @@ impl CodeCache {
     /// Errors: [`PrepareError::BadZip`] and [`PrepareError::TooLarge`] are the archive's fault,
     /// [`PrepareError::Failed`] is the machine's: no space, no such file, another SHA-256.
     pub async fn prepare(&self, digest: &str, zip: &Path) -> Result<Prepared, PrepareError> {
+        // What is there does not wait behind others' uploads.
+        if let Some(summary) = self.complete(digest) {
+            return Ok(Prepared { unzipped: summary.unzipped });
+        }
         let zip = zip.to_owned();
         let work = move |shelf: &Shelf, digest: &str| shelf.unpack(digest, &zip);
         let summary = self.alone(digest, work).await?;
@@ -45,8 +49,11 @@ impl CodeCache {
 
     /// The directory to show as `/var/task`, where the code was prepared. Reads one small file.
     pub fn unpacked(&self, digest: &str) -> Option<PathBuf> {
-        let complete = is_digest(digest) && self.shelf.summary(digest).is_some();
-        complete.then(|| self.shelf.task(digest))
+        self.complete(digest).map(|_| self.shelf.task(digest))
+    }
+
+    fn complete(&self, digest: &str) -> Option<Summary> {
+        is_digest(digest).then(|| self.shelf.summary(digest)).flatten()
     }
 
     /// Removes the code of `digest`. Environments that still run it lose their files: the caller
