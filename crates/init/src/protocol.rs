@@ -61,10 +61,12 @@ pub struct Program {
     pub cwd: String,
 }
 
+/// What the sandbox's end of its link to the outside is called.
+pub const LINK: &str = "eth0";
+
 /// The sandbox's end of a link to the outside.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Link {
-    pub index: u32,
     pub address: Ipv4Addr,
     pub gateway: Ipv4Addr,
     pub prefix: u8,

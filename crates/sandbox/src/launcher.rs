@@ -2,13 +2,14 @@
 
 use crate::cgroup::Cgroups;
 use crate::control::Control;
+use crate::network::Network;
 use crate::remains::Remains;
 use crate::sandbox::{Layout, Parts, Sandbox};
 use crate::{Egress, Mode, Options, SandboxError, Spec, memfd, seccomp};
 use lamplight_env::Env;
 use lamplight_init::channel;
 use lamplight_init::protocol::{
-    Bind, Blueprint, FromInit, Isolation, Link, RUNTIME_API, Tmp, ToInit,
+    Bind, Blueprint, FromInit, Isolation, RUNTIME_API, Tmp, ToInit,
 };
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use std::collections::BTreeSet;
@@ -41,6 +42,7 @@ struct Shared {
     jail: OwnedFd,
     filter: Vec<u64>,
     cgroups: Option<Cgroups>,
+    network: Option<Network>,
     /// Root with the right to map users: else namespaces have one user.
     privileged: bool,
     slots: Mutex<BTreeSet<u32>>,
@@ -66,6 +68,10 @@ impl Launcher {
         if cgroups.is_none() {
             tracing::warn!("this user may not make cgroups: sandboxes have no memory limit");
         }
+        let network = match options.mode {
+            Mode::Namespaces => Network::set_up(&options.instance, &options.egress),
+            Mode::Process => Ok(None),
+        };
         let privileged = rustix::process::geteuid().is_root();
         let shared = Shared {
             options,
@@ -73,6 +79,7 @@ impl Launcher {
             jail,
             filter: seccomp::filter(),
             cgroups,
+            network: network.map_err(SandboxError::Network)?,
             privileged,
             slots: Mutex::default(),
         };
@@ -98,13 +105,28 @@ impl Launcher {
     /// Takes down what all sandboxes share. Those that still live must have been destroyed before.
     pub async fn shut_down(&self) {
         let shared = self.shared.clone();
-        let work = self.shared.env.tasks.spawn_blocking(move || {
-            if let Some(cgroups) = &shared.cgroups {
-                cgroups.remove();
-            }
-        });
+        let work = self.shared.env.tasks.spawn_blocking(move || shared.remove());
         // Cancelled only when the runtime itself is going down.
         let _ = work.await;
+    }
+}
+
+impl Shared {
+    /// May be done twice.
+    fn remove(&self) {
+        if let Some(network) = &self.network {
+            network.remove();
+        }
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.remove();
+        }
+    }
+}
+
+impl Drop for Shared {
+    /// Sandboxes hold on to it, so the last of them has gone.
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 
@@ -153,9 +175,11 @@ fn build(shared: &Arc<Shared>, spec: &Spec) -> Result<Parts, SandboxError> {
         // The jail ends by itself once it has said what it has to say.
         jail.wait().map_err(SandboxError::Spawn)?;
     }
-    began?;
-
-    let link = connect(shared, slot)?;
+    let init = began?;
+    let link = match &shared.network {
+        Some(network) => Some(network.connect(slot, init).map_err(SandboxError::Network)?),
+        None => None,
+    };
     channel::send(&ours, &ToInit::Network(link), None).map_err(SandboxError::Talk)?;
     let listener = match hear(&ours)? {
         (FromInit::Ready, Some(listener)) => std::net::TcpListener::from(listener),
@@ -175,15 +199,15 @@ fn begin(
     control: &OwnedFd,
     slot: u32,
     (remains, jail): (&mut Remains, u32),
-) -> Result<(), SandboxError> {
+) -> Result<i32, SandboxError> {
     if let Some(group) = &remains.group {
         group.add(jail).map_err(SandboxError::Cgroup)?;
     }
     channel::send(control, &blueprint(shared, spec, slot), None).map_err(SandboxError::Talk)?;
     match hear(control)? {
-        (FromInit::Cloned { .. }, Some(init)) => {
+        (FromInit::Cloned { pid }, Some(init)) => {
             remains.init = Some(init);
-            Ok(())
+            Ok(pid)
         }
         _ => Err(SandboxError::Talk(io::ErrorKind::InvalidData.into())),
     }
@@ -230,10 +254,6 @@ fn blueprint(shared: &Shared, spec: &Spec, slot: u32) -> Blueprint {
     }
 }
 
-fn connect(_shared: &Shared, _slot: u32) -> Result<Option<Link>, SandboxError> {
-    Ok(None)
-}
-
 fn take_slot(shared: &Shared) -> Result<u32, SandboxError> {
     let mut taken = shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
     let free = (0..SLOTS).find(|slot| !taken.contains(slot)).ok_or(SandboxError::Full)?;
@@ -242,6 +262,9 @@ fn take_slot(shared: &Shared) -> Result<u32, SandboxError> {
 }
 
 fn give_back(shared: &Shared, slot: u32) {
+    if let Some(network) = &shared.network {
+        network.disconnect(slot);
+    }
     shared.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
 }
 

@@ -165,3 +165,23 @@ impl Group {
         self.directories.iter().try_for_each(|(_, path)| remove_directory(path))
     }
 }
+
+/// Kills and removes the groups of `instance`: how many sandboxes had some.
+pub(crate) fn sweep(instance: &str) -> usize {
+    let mut names = std::collections::BTreeSet::new();
+    for found in find() {
+        let parent = found.parent(instance);
+        for entry in std::fs::read_dir(&parent).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                files::kill(&entry.path());
+                match remove_directory(&entry.path()) {
+                    Ok(()) => _ = names.insert(entry.file_name()),
+                    Err(error) => tracing::warn!(%error, path = %entry.path().display(), "cannot sweep"),
+                }
+            }
+        }
+        // The next launcher makes it again; a failure is named there.
+        let _ = std::fs::remove_dir(&parent);
+    }
+    names.len()
+}

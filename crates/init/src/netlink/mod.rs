@@ -2,6 +2,8 @@
 //!
 //! Requests are built by appending; answers are read as acknowledgements or as raw dumps.
 
+pub mod links;
+
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto,
