@@ -1,2 +1,72 @@
-//! The Lamplight binary.
-fn main() {}
+//! Lamplight: AWS Lambda that you run yourself, in one binary.
+//!
+//! This crate is arguments, configuration and wiring; what the server does is in the role crates.
+
+mod args;
+mod client;
+mod config;
+mod credentials;
+mod data_dir;
+mod demo;
+mod doctor;
+mod serve;
+
+use args::{Args, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The server starts sandboxes by running a copy of itself under this name.
+    let name = std::env::args_os().next().unwrap_or_default();
+    if name.as_encoded_bytes().ends_with(b"lamplight-jail") {
+        lamplight_sandbox::jail_main();
+    }
+    let args = Args::parse();
+    init_tracing(args.verbose);
+    match run(args.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lamplight: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(options) => block_on(serve::run(config::load(&options)?)),
+        Command::Demo { serve, once } => block_on(demo::run(config::load(&serve)?, once)),
+        Command::Env { data_dir } => {
+            print!("{}", credentials::exports(&data_dir::DataDir::new(data_dir)?)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor { config } => block_on(doctor::run(config)),
+        Command::Version => {
+            println!("lamplight {}", env!("CARGO_PKG_VERSION"));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn block_on(
+    work: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+fn init_tracing(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let level = match verbose {
+        0 => "lamplight=info,warn",
+        1 => "lamplight=debug,info",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("LAMPLIGHT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_target(false)
+        .init();
+}

@@ -83,6 +83,10 @@ impl Agent {
         let _ = self.source.set(source);
     }
 
+    pub fn runtimes(&self) -> &Runtimes {
+        &self.parts.runtimes
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.environments.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -1,0 +1,86 @@
+//! The command line.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// AWS Lambda that you run yourself.
+///
+/// Start with `lamplight demo`: it starts a server, deploys an example function, calls it and shows
+/// its result and its logs.
+#[derive(Debug, Parser)]
+#[command(name = "lamplight", version, max_term_width = 100)]
+pub struct Args {
+    /// Say more of what the server does (twice for everything).
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server until Ctrl-C.
+    Serve(ServeArgs),
+    /// Run the server, deploy an example function, call it, and show what came out.
+    Demo {
+        #[command(flatten)]
+        serve: ServeArgs,
+        /// End after the example instead of leaving the server running.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Print the settings that AWS tools need, for `eval "$(lamplight env)"`.
+    Env {
+        /// The data directory of the server.
+        #[arg(long, env = "LAMPLIGHT_DATA_DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// Say which isolation modes and runtimes this machine has, and how to get what is missing.
+    Doctor {
+        /// The configuration file of the server, for the runtimes that it names.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// What can be said on the command line; it wins over the configuration file.
+#[derive(Debug, Default, Clone, ClapArgs)]
+pub struct ServeArgs {
+    /// Where functions, logs and keys are kept [default: /var/lib/lamplight for root, else
+    /// ~/.local/share/lamplight].
+    #[arg(long, env = "LAMPLIGHT_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address and port for AWS tools; port 0 takes a free one [default: 127.0.0.1:4566].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// How functions are kept apart from this machine and from each other.
+    #[arg(long)]
+    pub isolation: Option<Isolation>,
+    /// How requests prove who they are from.
+    #[arg(long)]
+    pub auth: Option<AuthMode>,
+    /// A configuration file in TOML; see docs/configuration.md.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// A sandbox of Linux namespaces for each environment.
+    Namespaces,
+    /// None: functions run as this user. Only on loopback.
+    Process,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// Signatures with the access key of this server.
+    Sigv4,
+    /// Everybody who can connect may do everything. Only on loopback.
+    None,
+}

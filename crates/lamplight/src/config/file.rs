@@ -1,0 +1,47 @@
+//! The configuration file as it is written. An unknown key is a mistake and is named.
+
+use crate::args::{AuthMode, Isolation};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct File {
+    pub data_dir: Option<PathBuf>,
+    pub listen: Option<String>,
+    pub isolation: Option<Isolation>,
+    pub auth: Option<AuthMode>,
+    /// Twelve digits; only read at the first start.
+    pub account: Option<String>,
+    pub region: Option<String>,
+    pub functions: Functions,
+    pub network: Network,
+    /// Interpreters by runtime identifier, for those that are not found by themselves.
+    pub runtimes: BTreeMap<String, PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Functions {
+    pub idle_seconds: Option<u64>,
+    pub concurrent_executions: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    pub egress: Option<EgressMode>,
+    /// DNS servers for functions; those of this machine where absent.
+    pub resolvers: Option<Vec<IpAddr>>,
+    /// Further networks that functions must not reach, as ADDRESS/BITS.
+    pub block: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EgressMode {
+    Internet,
+    Denied,
+}

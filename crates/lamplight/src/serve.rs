@@ -1,0 +1,228 @@
+//! The one-machine server: every role in this process, wired by hand, top to bottom.
+
+use crate::config::Config;
+use crate::credentials::{Credentials, ENDPOINT};
+use crate::data_dir::DataDir;
+use anyhow::{Context, Result};
+use lamplight_control::catalog::{self, FunctionCatalog};
+use lamplight_control::counting::AccountCounting;
+use lamplight_control::manager::{self, EnvironmentManager};
+use lamplight_control::placement::OneMachine;
+use lamplight_env::{Env, Tasks};
+use lamplight_frontend::auth::{Caller, Key};
+use lamplight_frontend::{Auth, Downloads, Options, Parts};
+use lamplight_rpc::{LogSink, Worker};
+use lamplight_sandbox::{Launcher, Mode};
+use lamplight_services::logs::Logs;
+use lamplight_store::Store;
+use lamplight_wire::sigv4::Secret;
+use lamplight_worker::agent::{self, Agent};
+use lamplight_worker::code::CodeCache;
+use lamplight_worker::runtimes::{Runtimes, install_clients};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long calls in flight may take to end once a stop was asked for.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How long the rest may take after that.
+const WIND_UP: Duration = Duration::from_secs(10);
+
+/// A server that runs.
+pub struct Server {
+    pub address: SocketAddr,
+    pub credentials: Credentials,
+    pub region: String,
+    data_dir: DataDir,
+    env: Env,
+    /// Of the frontend alone: connections and the calls that came through them end first.
+    front: Tasks,
+    agent: Arc<Agent>,
+    store: Arc<lamplight_store::SqliteMeta>,
+}
+
+/// `lamplight serve`.
+pub async fn run(config: Config) -> Result<ExitCode> {
+    let server = Server::start(config).await?;
+    println!("listening on {}", server.url());
+    println!(
+        "for AWS tools:  eval \"$(lamplight env --data-dir {})\"",
+        server.data_dir.path().display()
+    );
+    server.until_stopped().await
+}
+
+impl Server {
+    pub async fn start(config: Config) -> Result<Self> {
+        let env = Env::system();
+        let dir = config.data_dir.create()?;
+        let store = Store::open(dir.path(), &env).context("the store cannot be opened")?;
+        let credentials = Credentials::open(&dir, &config.account, &*env.random)?;
+        let agent = worker(&config, &dir, &env).await?;
+        let (agent, logs, ended) = (agent.agent, agent.logs, agent.ended);
+
+        let placement = Arc::new(OneMachine(Arc::clone(&agent) as Arc<dyn Worker>));
+        let options = manager::Options { idle: config.idle };
+        let manager = EnvironmentManager::new(env.clone(), placement, options);
+        manager.look_after(ended);
+        let catalog = FunctionCatalog::load(catalog::Parts {
+            meta: Arc::clone(&store.meta) as _,
+            blobs: Arc::clone(&store.blobs) as _,
+            worker: Arc::clone(&agent) as _,
+            manager: Arc::clone(&manager) as _,
+            env: env.clone(),
+        })
+        .await
+        .context("the functions cannot be read")?;
+        let catalog = Arc::new(catalog);
+        agent.set_code_source(Arc::clone(&catalog) as _);
+        catalog.start();
+
+        let front = Tasks::new();
+        let front_env = Env { tasks: front.clone(), ..env.clone() };
+        let parts = Arc::new(Parts {
+            options: Options {
+                region: config.region.clone(),
+                concurrent_executions: config.concurrent_executions,
+            },
+            auth: auth(&config, &credentials),
+            catalog: Arc::clone(&catalog) as _,
+            code: catalog,
+            counting: Arc::new(AccountCounting::new(config.concurrent_executions)),
+            manager,
+            logs,
+            downloads: Downloads::new(&*env.random),
+            env: front_env,
+        });
+        let listener = TcpListener::bind(config.listen).await.with_context(|| {
+            format!("cannot listen on {}: choose another address with --listen", config.listen)
+        })?;
+        let address = listener.local_addr()?;
+        front.spawn(lamplight_frontend::serve(listener, parts));
+        let server = Self {
+            address,
+            credentials,
+            region: config.region,
+            data_dir: dir,
+            env,
+            front,
+            agent,
+            store: store.meta,
+        };
+        server.data_dir.write(ENDPOINT, &format!("{}\n{}\n", server.url(), server.region))?;
+        Ok(server)
+    }
+
+    /// The interpreters of this machine.
+    pub fn runtimes(&self) -> &Runtimes {
+        self.agent.runtimes()
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Serves until Ctrl-C or SIGTERM, or until the store fails.
+    pub async fn until_stopped(self) -> Result<ExitCode> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let failed = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            why = self.store.failed() => Some(why),
+        };
+        match &failed {
+            None => tracing::info!("stopping; a second signal stops at once"),
+            // After a failed write nobody knows what is on disk: only a restart finds out.
+            Some(why) => tracing::error!(why, "the store has failed; stopping"),
+        }
+        tokio::select! {
+            () = self.stop() => {}
+            _ = terminate.recv() => tracing::warn!("stopped without waiting"),
+            _ = interrupt.recv() => tracing::warn!("stopped without waiting"),
+        }
+        Ok(if failed.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    /// Lets calls in flight end, then ends every environment and writes what is not yet written.
+    pub async fn stop(&self) {
+        if !self.front.shut_down(DRAIN).await {
+            tracing::warn!("calls were still running after {DRAIN:?} and are cut off");
+        }
+        self.agent.shut_down().await;
+        if !self.env.tasks.shut_down(WIND_UP).await {
+            tracing::warn!("some tasks did not end within {WIND_UP:?}");
+        }
+        let _ = std::fs::remove_file(self.data_dir.join(ENDPOINT));
+    }
+}
+
+struct WorkerParts {
+    agent: Arc<Agent>,
+    logs: Arc<Logs>,
+    ended: tokio::sync::mpsc::UnboundedReceiver<lamplight_rpc::EnvironmentId>,
+}
+
+async fn worker(config: &Config, dir: &DataDir, env: &Env) -> Result<WorkerParts> {
+    let (instance, run_dir) = (dir.instance(), dir.join("run"));
+    let swept = lamplight_sandbox::sweep(&instance, &run_dir);
+    if !swept.is_empty() {
+        tracing::info!(%swept, "removed what an earlier run left behind");
+    }
+    if config.mode == Mode::Process {
+        tracing::warn!(
+            "isolation \"process\": functions run as this user, with its files and its network. Use it for your own code only"
+        );
+    }
+    if config.open {
+        tracing::warn!("auth \"none\": everybody on this machine may do everything here");
+    }
+    let launcher = Launcher::new(
+        lamplight_sandbox::Options {
+            mode: config.mode,
+            instance,
+            run_dir,
+            jail: std::env::current_exe().context("this binary cannot be found")?,
+            egress: config.egress.clone(),
+        },
+        env.clone(),
+    )
+    .context("sandboxes cannot be made here; `lamplight doctor` says more")?;
+    let cache = dir.join("cache");
+    let empty = cache.join("empty");
+    std::fs::create_dir_all(&empty).with_context(|| format!("{}", empty.display()))?;
+    let clients = cache.join("clients");
+    install_clients(&clients)?;
+    let logs = Logs::open(&dir.join("logs"), env.clone()).context("the logs cannot be opened")?;
+    let (sender, ended) = tokio::sync::mpsc::unbounded_channel();
+    let agent = Agent::new(agent::Parts {
+        env: env.clone(),
+        launcher,
+        code: CodeCache::open(&cache.join("code")).context("the code cache cannot be opened")?,
+        runtimes: Runtimes::discover(&config.runtimes).await,
+        logs: Arc::clone(&logs) as Arc<dyn LogSink>,
+        ended: sender,
+        clients,
+        empty,
+    });
+    Ok(WorkerParts { agent, logs, ended })
+}
+
+fn auth(config: &Config, credentials: &Credentials) -> Auth {
+    let caller = Caller::root(&credentials.account);
+    if config.open {
+        return Auth::Open(caller);
+    }
+    let secret = Secret { secret_key: credentials.secret.clone(), session_token: None };
+    let key = Key { secret, caller };
+    Auth::Keys(HashMap::from([(credentials.access_key.clone(), key)]))
+}
