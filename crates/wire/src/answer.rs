@@ -1,4 +1,5 @@
-//! What an operation answers with, before a dialect gives it bytes: an [`Output`] or an [`ApiError`].
+//! What an operation answers with, before a dialect gives it bytes: an [`Output`] or an
+//! [`ApiError`].
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -9,7 +10,8 @@ use std::borrow::Cow;
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Output {
     pub members: Map<String, Value>,
-    /// Bytes of the output's blob payload member (Invoke's `Payload`), sent as the body as they are.
+    /// Bytes of the output's blob payload member (Invoke's `Payload`), sent as the body as they
+    /// are.
     pub payload: Option<Bytes>,
     /// Overrides the model's status code (Event invokes answer 202, DryRun 204).
     pub status: Option<u16>,

@@ -1,9 +1,9 @@
 //! The AWS dialects: routing, validation and encoding driven by the service models, and SigV4.
 //!
 //! The way of a request: [`route`] reads its head, [`sigv4::verify`] its signature, [`decode`] its
-//! body, [`validate`] its members; [`encode_output`] or [`encode_error`] answers. Everything here is
-//! pure: no I/O, no clock, no randomness. No operation is written down in code; the models say what
-//! there is.
+//! body, [`validate`] its members; [`encode_output`] or [`encode_error`] answers. Everything here
+//! is pure: no I/O, no clock, no randomness. No operation is written down in code; the models say
+//! what there is.
 
 mod answer;
 mod decode;

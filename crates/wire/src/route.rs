@@ -1,8 +1,8 @@
-//! Which service and operation a request is for, from its head alone: the body is not read yet, so a
-//! request for nothing costs nothing.
+//! Which service and operation a request is for, from its head alone: the body is not read yet, so
+//! a request for nothing costs nothing.
 //!
-//! Services are told apart as the SDKs address them: by the credential scope of the signature (header
-//! or presigned), then by `X-Amz-Target`, then by a REST path, then by being a form.
+//! Services are told apart as the SDKs address them: by the credential scope of the signature
+//! (header or presigned), then by `X-Amz-Target`, then by a REST path, then by being a form.
 
 use crate::model::{Operation, Protocol, Service, operations, services};
 use crate::{ApiError, percent};
@@ -27,8 +27,8 @@ pub enum OperationRef {
 }
 
 /// # Errors
-/// `UnknownOperationException` when no service served here has such an operation, `InvalidAction` in
-/// the query protocol, `SerializationException` when a label does not decode to UTF-8.
+/// `UnknownOperationException` when no service served here has such an operation, `InvalidAction`
+/// in the query protocol, `SerializationException` when a label does not decode to UTF-8.
 pub fn route(parts: &Parts) -> Result<Route, ApiError> {
     let target = header(parts, "x-amz-target");
     match scope_service(parts) {

@@ -24,9 +24,7 @@ fn refused(builder: Builder) -> ApiError {
 }
 
 fn scope(service: &str) -> String {
-    format!(
-        "AWS4-HMAC-SHA256 Credential=AK/20261122/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
-    )
+    format!("AWS4-HMAC-SHA256 Credential=AK/20261122/us-east-1/{service}/aws4_request, Signature=0")
 }
 
 #[test]

@@ -23,17 +23,17 @@ use serde_json::{Map, Value};
 pub struct Call {
     pub service: &'static Service,
     pub operation: &'static Operation,
-    /// Members of the input shape by model name. Blobs are base64 strings, timestamps are numbers of
-    /// seconds since 1970 (UTC).
+    /// Members of the input shape by model name. Blobs are base64 strings, timestamps are numbers
+    /// of seconds since 1970 (UTC).
     pub input: Map<String, Value>,
     /// The blob payload member (Invoke's `Payload`) as it came; `None` when the body was empty.
     pub payload: Option<Bytes>,
 }
 
 /// # Errors
-/// `SerializationException` for what does not have the model's types, `InvalidRequestContentException`
-/// for a body that is no JSON where the operation has that error, and in the query protocol
-/// `MissingAction` and `InvalidAction`.
+/// `SerializationException` for what does not have the model's types,
+/// `InvalidRequestContentException` for a body that is no JSON where the operation has that error,
+/// and in the query protocol `MissingAction` and `InvalidAction`.
 pub fn decode(route: &Route, parts: &Parts, body: Bytes) -> Result<Call, ApiError> {
     let service = route.service;
     match (service.protocol, route.operation) {

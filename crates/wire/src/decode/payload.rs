@@ -1,4 +1,5 @@
-//! Whether an invocation's payload is JSON, in AWS's words when it is not. It is scanned, not built.
+//! Whether an invocation's payload is JSON, in AWS's words when it is not. It is scanned, not
+//! built.
 
 use crate::ApiError;
 use serde::de::IgnoredAny;

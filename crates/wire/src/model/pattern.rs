@@ -37,8 +37,8 @@ impl Pattern {
     }
 }
 
-/// Rewrites what Java and Rust read differently: `\d` and `\w` are ASCII in Java, and a hyphen after
-/// a class escape (`[\w-_]`) is itself there and an invalid range here.
+/// Rewrites what Java and Rust read differently: `\d` and `\w` are ASCII in Java, and a hyphen
+/// after a class escape (`[\w-_]`) is itself there and an invalid range here.
 fn from_java(java: &str) -> String {
     let mut rust = String::with_capacity(java.len() + 16);
     let mut in_class = false;

@@ -18,7 +18,8 @@ pub(super) struct Canonical<'p> {
 }
 
 impl Canonical<'_> {
-    /// Hexadecimal SHA-256 of the canonical request. `None`: a header said to be signed is not there.
+    /// Hexadecimal SHA-256 of the canonical request. `None`: a header said to be signed is not
+    /// there.
     pub fn hash(&self) -> Option<String> {
         let mut hash = Sha256::new();
         let mut text = Vec::with_capacity(512);

@@ -112,8 +112,8 @@ impl<'p> Claim<'p> {
         if find("X-Amz-Algorithm") != Some(ALGORITHM) {
             return Err(parameters("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
         }
-        // Taken as they are written: nothing in them is ever encoded but slashes and semicolons, and
-        // `elements` and `names` read those both ways.
+        // Taken as they are written: nothing in them is ever encoded but slashes and semicolons,
+        // and `elements` and `names` read those both ways.
         let (
             Some(credential),
             Some(signed_headers),

@@ -19,8 +19,8 @@ struct Derived {
     key: [u8; 32],
 }
 
-/// The signature over a canonical request's hash. `scope` is date, region and service. `None` cannot
-/// happen, as HMAC takes keys of any length.
+/// The signature over a canonical request's hash. `scope` is date, region and service. `None`
+/// cannot happen, as HMAC takes keys of any length.
 pub(super) fn signature(
     secret: &str,
     scope: &[&str; 3],

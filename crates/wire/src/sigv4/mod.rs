@@ -2,8 +2,8 @@
 //!
 //! Both forms, `Authorization` header and presigned query. The signature covers method, path, query
 //! and every header it names, which always includes the host; it covers the body unless the signer
-//! says `UNSIGNED-PAYLOAD`. Comparisons of secrets take constant time. SigV4A and chunk-signed bodies
-//! are not supported and are refused.
+//! says `UNSIGNED-PAYLOAD`. Comparisons of secrets take constant time. SigV4A and chunk-signed
+//! bodies are not supported and are refused.
 
 mod canonical;
 mod claim;

@@ -321,7 +321,8 @@ proptest! {
         let lookup = |key: &str| (key == "LKIATEST").then(|| credentials.secret.clone());
         let verified = verify(&parts, || sha256(&body), &lookup, now_ms);
         prop_assert_eq!(verified.map(|verified| verified.region), Ok("eu-west-1".to_owned()));
-        let wrong = |_: &str| Some(Secret { secret_key: "other".to_owned(), ..credentials.secret.clone() });
+        let other = Secret { secret_key: "other".to_owned(), ..credentials.secret.clone() };
+        let wrong = |_: &str| Some(other.clone());
         prop_assert!(verify(&parts, || sha256(&body), &wrong, now_ms).is_err());
     }
 

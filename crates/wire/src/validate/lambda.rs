@@ -47,8 +47,8 @@ pub(super) fn validate(call: &Call) -> Result<(), ApiError> {
         && bare_name(name).chars().count() > LONGEST_NAME
     {
         let found = format!(
-            "Value '{name}' at 'functionName' failed to satisfy constraint: Member must have length \
-             less than or equal to {LONGEST_NAME}"
+            "Value '{name}' at 'functionName' failed to satisfy constraint: Member must have \
+             length less than or equal to {LONGEST_NAME}"
         );
         return Err(refused(summary(&[found])));
     }
@@ -82,8 +82,8 @@ pub(super) fn runtime_list(call: &Call) -> Option<String> {
     }
     let shown = show::value(call.service, member.shape, list);
     Some(format!(
-        "Value{shown} at 'compatibleRuntimes' failed to satisfy constraint: Member must satisfy enum \
-         value set: [{}]",
+        "Value{shown} at 'compatibleRuntimes' failed to satisfy constraint: Member must satisfy \
+         enum value set: [{}]",
         offered(call.service)
     ))
 }
