@@ -1,5 +1,6 @@
 //! What should be: the function catalog, counting, the manager of environments, placement.
 
+pub mod catalog;
 pub mod counting;
 pub mod manager;
 pub mod placement;

@@ -1,6 +1,6 @@
 //! What can go wrong: while opening, and while reading and writing.
 
-use crate::Key;
+use crate::{Key, KeyError};
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -47,6 +47,8 @@ pub enum StoreError {
     /// More operations or bytes than a transaction may have. Nothing was changed.
     #[error("too large for one transaction: {0}")]
     TooLarge(String),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("there is no blob {0}")]
     NoBlob(String),
 }

@@ -71,6 +71,13 @@ impl Key {
     }
 }
 
+/// Sound, because keys order and hash as their texts do.
+impl std::borrow::Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.replace(SEPARATOR, "/"))

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_env::Timestamp;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Mutex;
 
 #[derive(Default)]
 pub struct MemoryMeta(Mutex<State>);
 
-#[derive(Default, Clone)]
+#[derive(Default)]
 struct State {
     records: BTreeMap<Key, (Rev, Bytes)>,
     changes: Vec<Change>,
@@ -29,7 +30,8 @@ impl State {
         self.changes.last().map(|change| change.rev).unwrap_or_default()
     }
 
-    fn apply(&mut self, op: Op) -> Result<(), StoreError> {
+    /// Adds to `undo` what stood where something was changed.
+    fn apply(&mut self, op: Op, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
         match op {
             Op::Expect(key, rev) => {
                 if self.records.get(&key).map(|(rev, _)| *rev) != rev {
@@ -38,17 +40,30 @@ impl State {
             }
             Op::Put(key, body) => {
                 let rev = self.change(&key, false);
-                self.records.insert(key, (rev, body));
+                undo.push((key.clone(), self.records.insert(key, (rev, body))));
             }
             Op::Delete(key) => {
-                if self.records.remove(&key).is_some() {
+                if let Some(was) = self.records.remove(&key) {
                     self.change(&key, true);
+                    undo.push((key, Some(was)));
                 }
             }
         }
         Ok(())
     }
+
+    fn undo(&mut self, undo: Vec<Undo>) {
+        self.changes.truncate(self.changes.len() - undo.len());
+        for (key, was) in undo.into_iter().rev() {
+            match was {
+                Some(was) => self.records.insert(key, was),
+                None => self.records.remove(&key),
+            };
+        }
+    }
 }
+
+type Undo = (Key, Option<(Rev, Bytes)>);
 
 impl MemoryMeta {
     fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
@@ -67,15 +82,15 @@ impl Meta for MemoryMeta {
 
     async fn list(&self, prefix: &Key, page: Page) -> Result<Vec<Entry>, StoreError> {
         let (from, to) = prefix.below();
-        let after = page.after.as_ref().map_or("", Key::encoded);
+        let after = page.after.as_ref().map_or("", Key::encoded).max(&from);
+        if after >= to.as_str() {
+            return Ok(Vec::new());
+        }
+        let range = (Bound::Excluded(after), Bound::Excluded(to.as_str()));
         Ok(self.with(|state| {
             state
                 .records
-                .iter()
-                .filter(|(key, _)| {
-                    let key = key.encoded();
-                    key > from.as_str() && key < to.as_str() && key > after
-                })
+                .range::<str, _>(range)
                 .take(page.limit.min(PAGE_MAX))
                 .map(|(key, (rev, body))| Entry { key: key.clone(), rev: *rev, body: body.clone() })
                 .collect()
@@ -85,10 +100,10 @@ impl Meta for MemoryMeta {
     async fn txn(&self, ops: Vec<Op>) -> Result<Rev, StoreError> {
         check_size(&ops)?;
         self.with(|state| {
-            let before = state.clone();
+            let mut undo = Vec::new();
             for op in ops {
-                if let Err(error) = state.apply(op) {
-                    *state = before;
+                if let Err(error) = state.apply(op, &mut undo) {
+                    state.undo(undo);
                     return Err(error);
                 }
             }

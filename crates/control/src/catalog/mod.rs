@@ -1,0 +1,29 @@
+//! The function catalog: the truth about which functions should be, and the repair loop that
+//! makes it so.
+//!
+//! Invariants:
+//! - What a write acknowledged is durable. Reads come from a snapshot in memory and go on when the
+//!   store is gone; the snapshot changes only after the store did.
+//! - Changes of one function happen one after the other. A change goes on to its end when its
+//!   caller goes away, so store and snapshot never drift apart.
+//! - An invocation that begins after a change was acknowledged runs the changed function: every
+//!   change makes a new generation, and a generation is never used twice under one name, not even
+//!   by a function that was deleted and made again.
+//! - A zip file stays as long as a record names it, and a while longer for calls that still run
+//!   it; what nobody names goes, also after a crash between any two steps.
+//!
+//! Not here: versions, aliases, layers, images; validation of what the service model describes.
+
+mod error;
+mod locks;
+mod machine;
+mod reconciler;
+mod service;
+mod snapshot;
+mod tables;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use error::LoadError;
+pub use service::{FunctionCatalog, Parts};

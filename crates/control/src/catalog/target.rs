@@ -1,0 +1,33 @@
+//! From a stored function to what a worker runs.
+
+use lamplight_model::{FunctionArn, FunctionRecord, Qualifier, Target};
+use std::time::Duration;
+
+pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
+    let settings = &record.settings;
+    let logging = |member| record.echoed_text("LoggingConfig", member);
+    Target {
+        function: arn.clone(),
+        version: Qualifier::Latest,
+        generation: record.generation,
+        runtime: settings.runtime.clone().unwrap_or_default(),
+        handler: settings.handler.clone().unwrap_or_default(),
+        role: settings.role.clone(),
+        timeout: Duration::from_secs(settings.timeout.into()),
+        memory_mb: settings.memory_mb,
+        tmp_mb: settings.tmp_mb,
+        // AWS: drops variables whose names begin with an underscore; `_HANDLER` is its own.
+        environment: settings
+            .environment
+            .iter()
+            .flatten()
+            .filter(|(name, _)| !name.starts_with('_'))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        code: record.code.digest.clone(),
+        log_group: logging("LogGroup")
+            .map_or_else(|| format!("/aws/lambda/{}", arn.name), str::to_owned),
+        log_format: logging("LogFormat").unwrap_or("Text").to_owned(),
+        application_log_level: logging("ApplicationLogLevel").map(str::to_owned),
+    }
+}
