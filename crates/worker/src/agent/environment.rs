@@ -24,6 +24,15 @@ struct Process {
     init: Option<oneshot::Receiver<Init>>,
 }
 
+/// Why there is no process: a fault of the package, told to callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotStarted {
+    /// It has nothing that could be started.
+    NoEntrypoint,
+    /// The kernel would not start it.
+    Refused { errno: i32 },
+}
+
 /// How an initialisation ended.
 enum InitEnd {
     Ready(Duration),
@@ -54,7 +63,7 @@ pub struct Environment {
     capture: Arc<Capture>,
     program: Option<Program>,
     sandbox: Mutex<Option<Sandbox>>,
-    process: Mutex<Option<Process>>,
+    process: Mutex<Result<Process, NotStarted>>,
     /// Becomes true when the process ended while nobody was calling.
     died: watch::Sender<bool>,
 }
@@ -76,7 +85,7 @@ impl Environment {
             capture,
             program,
             sandbox: Mutex::new(Some(home.sandbox)),
-            process: Mutex::new(None),
+            process: Mutex::new(Err(NotStarted::NoEntrypoint)),
             died: watch::Sender::new(false),
         }
     }
@@ -98,14 +107,20 @@ impl Environment {
         let _ = died.wait_for(|died| *died).await;
     }
 
-    async fn start_program(&self) -> Result<Option<Process>, StartError> {
-        let Some(program) = &self.program else { return Ok(None) };
+    async fn start_program(&self) -> Result<Result<Process, NotStarted>, StartError> {
+        let Some(program) = &self.program else { return Ok(Err(NotStarted::NoEntrypoint)) };
         let sandbox = self.sandbox.lock().await;
         let sandbox = sandbox.as_ref().ok_or(StartError::Gone)?;
         let init = self.api.restart();
         let failed = |error: &dyn std::fmt::Display| StartError::Sandbox(error.to_string());
         let started = self.env.clock.instant();
-        let running = sandbox.start(program.clone()).await.map_err(|e| failed(&e))?;
+        let running = match sandbox.start(program.clone()).await {
+            Ok(running) => running,
+            Err(error) => match error.start_errno() {
+                Some(errno) => return Ok(Err(NotStarted::Refused { errno })),
+                None => return Err(failed(&error)),
+            },
+        };
         let pipe = Arc::new(Pipe::new(running.output).map_err(|e| failed(&e))?);
         let (exited, exit) = watch::channel(None);
         let (pump, capture) = (Arc::clone(&pipe), Arc::clone(&self.capture));
@@ -116,7 +131,7 @@ impl Environment {
             exited.send_replace(Some(exit));
             died.send_replace(true);
         });
-        Ok(Some(Process { started, pipe, exit, init: Some(init) }))
+        Ok(Ok(Process { started, pipe, exit, init: Some(init) }))
     }
 
     /// One call to its end: initialise if that is still owed, deliver, wait, report.
@@ -125,16 +140,16 @@ impl Environment {
         let mut init = None;
         let mut failed_init = None;
         match process.as_mut() {
-            Some(process) => match self.first_init(process).await {
+            Ok(process) => match self.first_init(process).await {
                 Some(InitEnd::Ready(duration)) => init = Some(duration),
                 None if process.exit.borrow().is_some() => return Err(StartError::Gone),
                 None => {}
                 Some(end) => failed_init = Some(end),
             },
-            None => {
+            Err(why) => {
                 self.capture.begin_call(call.tail);
                 self.capture.platform(report::start(&call.request_id, &self.version()));
-                let failure = failure::no_entrypoint(&call.request_id);
+                let failure = failure::not_started(&call.request_id, *why);
                 return Ok(self.fail(&call, failure, Duration::ZERO, None));
             }
         }
@@ -157,7 +172,7 @@ impl Environment {
                 InitEnd::TimedOut => return Ok(self.time_out(&call, None)),
             }
         }
-        let Some(process) = process.as_mut() else { return Err(StartError::Gone) };
+        let Ok(process) = process.as_mut() else { return Err(StartError::Gone) };
         let end = self.deliver(&call, process, deadline).await?;
         let duration = self.since(started);
         self.flush(process).await;
@@ -203,7 +218,7 @@ impl Environment {
     async fn suppressed_init(
         &self,
         failed: InitEnd,
-        process: &mut Option<Process>,
+        process: &mut Result<Process, NotStarted>,
         deadline: Instant,
     ) -> Result<InitEnd, StartError> {
         if let InitEnd::Exited(Exit::Lost) = failed {
@@ -211,7 +226,7 @@ impl Environment {
         }
         self.kill().await;
         *process = self.start_program().await?;
-        let Some(process) = process.as_mut() else { return Err(StartError::Gone) };
+        let Ok(process) = process.as_mut() else { return Err(StartError::Gone) };
         let end = self.wait_init(process, deadline).await;
         self.flush(process).await;
         Ok(end)

@@ -1,5 +1,6 @@
 //! What callers are told when a function's process fails: AWS's payloads, to the letter.
 
+use super::environment::NotStarted;
 use bytes::Bytes;
 use lamplight_model::limits;
 use lamplight_sandbox::Exit;
@@ -66,14 +67,19 @@ pub fn too_large() -> Failure {
     )
 }
 
-/// The package has nothing to run.
-pub fn no_entrypoint(request_id: &str) -> Failure {
-    failure(
-        "Runtime.InvalidEntrypoint",
-        format!(
-            "RequestId: {request_id} Error: Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
-        ),
-    )
+/// The package has nothing to run, or nothing that this machine can run.
+pub fn not_started(request_id: &str, why: NotStarted) -> Failure {
+    let reason = match why {
+        NotStarted::NoEntrypoint => {
+            "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned()
+        }
+        NotStarted::Refused { errno } => {
+            let error = std::io::Error::from_raw_os_error(errno).to_string();
+            let text = error.split(" (os error").next().unwrap_or_default().to_lowercase();
+            format!("fork/exec /var/task/bootstrap: {text}")
+        }
+    };
+    failure("Runtime.InvalidEntrypoint", format!("RequestId: {request_id} Error: {reason}"))
 }
 
 #[cfg(test)]
@@ -104,6 +110,10 @@ mod tests {
                 "errorType": "Sandbox.Timedout",
                 "errorMessage": "RequestId: id Error: Task timed out after 1.00 seconds",
             })
+        );
+        assert_eq!(
+            text(not_started("id", NotStarted::Refused { errno: 8 }))["errorMessage"],
+            "RequestId: id Error: fork/exec /var/task/bootstrap: exec format error"
         );
         assert_eq!(
             text(too_large())["errorMessage"],
