@@ -15,11 +15,13 @@
 const { RuntimeApi } = require("./wire.cjs");
 const log = require("./log.cjs");
 const errors = require("./errors.cjs");
-const { contextData } = require("./context.cjs");
 const { loadHandler, STREAMING } = require("./handler.cjs");
+const { CallbackHandlerDeprecated } = errors;
 
 const api = new RuntimeApi(process.env.AWS_LAMBDA_RUNTIME_API);
 const nothing = () => {};
+// AWS: from Node.js 24 on, handlers answer by their value or promise alone.
+const PROMISES_ONLY = Number.parseInt(process.versions.node) >= 24;
 
 // What an empty event loop means at this moment.
 let whenEmpty = nothing;
@@ -46,12 +48,12 @@ async function start() {
   let handler;
   try {
     handler = await loadHandler(process.env.LAMBDA_TASK_ROOT ?? process.cwd(), process.env._HANDLER);
+    if (PROMISES_ONLY && handler.length >= 3 && !handler[STREAMING]) throw new CallbackHandlerDeprecated();
   } catch (error) {
-    log.failure("Uncaught Exception", error);
-    return die(error, 129);
+    log.failure(PROMISES_ONLY ? "Init Error" : "Uncaught Exception", error);
+    return die(error, PROMISES_ONLY ? 1 : 129);
   }
-  const streaming = handler[STREAMING];
-  const serve = streaming ? require("./streaming.cjs").serve : invoke;
+  const { serve } = style(handler);
   const next = async () => {
     if (dying) return;
     whenEmpty = nothing;
@@ -64,10 +66,15 @@ async function start() {
     }
     current = event.headers;
     log.about(current);
-    serve({ api, handler, event, next, postError, setWhenEmpty });
+    serve({ api, handler, event, next, post, postError, setWhenEmpty });
   };
   // After the rejections that loading left behind have been noticed.
   setImmediate(next);
+}
+
+function style(handler) {
+  if (handler[STREAMING]) return require("./streaming.cjs");
+  return PROMISES_ONLY ? require("./promises.cjs") : require("./callbacks.cjs");
 }
 
 /** Reports `error` on a connection of its own, `/next` may be using the other, and ends. */
@@ -84,6 +91,7 @@ function setWhenEmpty(listener) {
 }
 
 function postError(error, headers, then) {
+  if (dying) return;
   log.failure("Invoke Error", error);
   const { path, headers: about, body } = errors.report(error, headers);
   post(path, about, body, then);
@@ -91,6 +99,7 @@ function postError(error, headers, then) {
 
 /** A refused answer costs its caller, not the sandbox: AWS's client goes on after any status. */
 function post(path, headers, body, then) {
+  if (dying) return;
   api.post(path, headers, body).then(
     (answer) => {
       if (answer.status !== 202) {
@@ -100,78 +109,4 @@ function post(path, headers, body, then) {
     },
     (error) => die(error, 129),
   );
-}
-
-function stringify(value) {
-  try {
-    const text = JSON.stringify(value === undefined ? null : value);
-    if (typeof text === "string") return text;
-  } catch {
-    // Circles, BigInt, a toJSON that throws: all get the same answer.
-  }
-  throw new Error("Unable to stringify response body");
-}
-
-function invoke({ handler, event, next }) {
-  const { headers } = event;
-  const path = `/invocation/${encodeURIComponent(headers["lambda-runtime-aws-request-id"])}/response`;
-  let waits = true;
-  let answered = false;
-  let finished = false;
-
-  const complete = (result) => {
-    if (answered) {
-      console.error(
-        "Invocation has already been reported as done. Cannot call complete more than once per invocation.",
-      );
-      return;
-    }
-    answered = true;
-    const body = stringify(result);
-    post(path, { "Content-Type": "application/json", ...errors.attempt(headers) }, body, next);
-  };
-  // The first of callback, succeed, fail and done decides; one that threw has not decided.
-  const first = (decide) => (...args) => {
-    if (finished) return;
-    decide(...args);
-    finished = true;
-  };
-  const settle = (error, finish) => {
-    whenEmpty = nothing;
-    if (error !== undefined && error !== null) postError(error, headers, next);
-    else finish();
-  };
-  const callback = first((error, result) =>
-    settle(error, () => {
-      if (waits) whenEmpty = () => setImmediate(complete, result);
-      else complete(result);
-    }),
-  );
-  const done = (error, result) => settle(error, () => complete(result));
-  const context = {
-    get callbackWaitsForEmptyEventLoop() {
-      return waits;
-    },
-    set callbackWaitsForEmptyEventLoop(value) {
-      waits = value;
-    },
-    succeed: first((result) => done(null, result)),
-    fail: first((error) => done(error ?? "handled")),
-    done: first(done),
-  };
-
-  // AWS: a handler that neither answers nor leaves work behind has answered null.
-  whenEmpty = () => {
-    answered = true;
-    whenEmpty = nothing;
-    post(path, { "Content-Type": "application/json", ...errors.attempt(headers) }, "null", next);
-  };
-  try {
-    const result = handler(JSON.parse(event.body), Object.assign(context, contextData(headers)), callback);
-    if (result && typeof result.then === "function") {
-      result.then(context.succeed, context.fail).catch(context.fail);
-    }
-  } catch (error) {
-    callback(error);
-  }
 }

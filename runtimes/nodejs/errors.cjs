@@ -17,6 +17,14 @@ class MalformedHandlerName extends Error {}
 class UserCodeSyntaxError extends Error {}
 class MalformedStreamingHandler extends Error {}
 class InvalidStreamingOperation extends Error {}
+class JSONStringifyError extends Error {}
+class CallbackHandlerDeprecated extends Error {
+  constructor() {
+    super(
+      "ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to modify this function to use a supported handler signature to use Node.js 24 or later. For more information see https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.",
+    );
+  }
+}
 class UnhandledPromiseRejection extends Error {
   constructor(reason, promise) {
     super(textOf(reason));
@@ -32,6 +40,8 @@ const kinds = {
   UserCodeSyntaxError,
   MalformedStreamingHandler,
   InvalidStreamingOperation,
+  JSONStringifyError,
+  CallbackHandlerDeprecated,
   UnhandledPromiseRejection,
 };
 for (const [name, kind] of Object.entries(kinds)) kind.prototype.name = `Runtime.${name}`;
@@ -59,7 +69,7 @@ function describe(error) {
         trace: printable(error.stack).split("\n"),
       };
     }
-    return { errorType: typeof error, errorMessage: error.toString(), trace: [] };
+    return { errorType: typeof error, errorMessage: String(error), trace: [] };
   } catch {
     // AWS: these are its words for what cannot be asked for its name.
     return {

@@ -1,7 +1,13 @@
-"""The behaviour of a Node.js function as its caller and its log see it, case by case."""
+"""The behaviour of a Node.js function as its caller and its log see it, case by case.
+
+From Node.js 24 on a handler answers by its value alone: the cases about callbacks are
+for older ones, those of `PROMISES` for newer ones.
+"""
 
 import base64
 import json
+import shutil
+import subprocess
 
 from fake_api import Event
 from runner import Case, Failed
@@ -11,12 +17,30 @@ BIG = "x" * (6 * 1024 * 1024 - 2)
 STREAMS = "exports.handler = awslambda.streamifyResponse(async (event, stream, context) => {%s});"
 
 
+def node_version():
+    if not shutil.which("node"):
+        return 20
+    told = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    return int(told.lstrip("v").split(".")[0])
+
+
+PROMISES_ONLY = node_version() >= 24
+CRASH = 1 if PROMISES_ONLY else 129
+NO_JSON = "Runtime.JSONStringifyError" if PROMISES_ONLY else "Error"
+AT_START = "Init Error" if PROMISES_ONLY else "Uncaught Exception"
+
+
 def returns(expression, before=""):
     return "%s\nexports.handler = async (event, context) => (%s);\n" % (before, expression)
 
 
 def calls(statements):
     return "exports.handler = (event, context, callback) => {%s};\n" % statements
+
+
+def does(statements):
+    """A handler that takes no callback, and answers null when it comes to its end."""
+    return "exports.handler = async (event, context) => {%s};\n" % statements
 
 
 def says(*parts):
@@ -76,7 +100,7 @@ PLAIN = [
     Case("six megabytes both ways", returns("event"), events=(BIG,), answers=[BIG]),
     Case("six megabytes in chunks", returns("event.length"), events=(Event(BIG, chunked=True),), answers=[len(BIG)]),
     Case("connection lost while the function runs", returns("event"),
-         events=(Event(1, drop_connection=True), 2), answers=[1, 2]),
+         events=(Event(1, drop_connection=True), 2), answers=[1, 2], differs="may lose the response"),
     Case("attempt id is repeated", returns("event.a.b"), events=(
         Event({"a": {"b": 1}}, headers={"Lambda-Runtime-Invocation-Id": "try-1"}),
         Event({}, headers={"Lambda-Runtime-Invocation-Id": "try-2"})), check=echoes_attempt,
@@ -93,26 +117,26 @@ LOADING = [
          "export const handler = async () => n"}, answers=[5]),
     Case("module by .cjs", {"app.cjs": returns("'c'"), "package.json": '{"type": "module"}'}, answers=["c"]),
     Case("package in node_modules", {"node_modules/p/index.js": returns("'p'")}, "p.handler", answers=["p"]),
-    Case("module not there", {"other.js": ""}, exit=129, check=says("Uncaught Exception \t{"), init=Failed(
+    Case("module not there", {"other.js": ""}, exit=CRASH, check=says(AT_START + " \t{"), init=Failed(
         "Runtime.ImportModuleError", "Error: Cannot find module 'app'\nRequire stack:\n- /var/runtime/index.mjs"),
          differs="names its own folder"),
-    Case("dependency not there", "require('left-pad')", exit=129, init=Failed(
+    Case("dependency not there", "require('left-pad')", exit=CRASH, init=Failed(
         "Runtime.ImportModuleError", "Error: Cannot find module 'left-pad'\nRequire stack:\n- /var/task/app.js"
         "\n- /var/runtime/index.mjs")),
-    Case("import not there", {"app.mjs": "import 'left-pad'"}, exit=129, init=Failed(
+    Case("import not there", {"app.mjs": "import 'left-pad'"}, exit=CRASH, init=Failed(
         "Error", "Cannot find package 'left-pad' imported from /var/task/app.mjs")),
-    Case("function not there", "exports.x = 1", exit=129,
+    Case("function not there", "exports.x = 1", exit=CRASH,
          init=Failed("Runtime.HandlerNotFound", "app.handler is undefined or not exported")),
-    Case("function is none", "exports.handler = 1", exit=129,
+    Case("function is none", "exports.handler = 1", exit=CRASH,
          init=Failed("Runtime.HandlerNotFound", "app.handler is not a function")),
-    Case("syntax error", "exports.handler = (", exit=129,
+    Case("syntax error", "exports.handler = (", exit=CRASH,
          init=Failed("Runtime.UserCodeSyntaxError", "SyntaxError: Unexpected end of input")),
-    Case("handler name without a dot", returns("1"), "app", exit=129, init=Failed(
+    Case("handler name without a dot", returns("1"), "app", exit=CRASH, init=Failed(
         "Runtime.MalformedHandlerName", "Bad handler")),
-    Case("handler name with two dots", returns("1"), "../app.handler", exit=129, init=Failed(
+    Case("handler name with two dots", returns("1"), "../app.handler", exit=CRASH, init=Failed(
         "Runtime.MalformedHandlerName", "'../app.handler' is not a valid handler name. Use absolute paths when "
         "specifying root directories in handler names.")),
-    Case("exception at start", "throw new RangeError('at start')", exit=129, init=Failed("RangeError", "at start")),
+    Case("exception at start", "throw new RangeError('at start')", exit=CRASH, init=Failed("RangeError", "at start")),
     Case("exit at start", "console.log('bye'); process.exit(7)", exit=7, answers=[],
          prints=["TIME\tundefined\tINFO\tbye"]),
     Case("rejection at start", "Promise.reject(new Error('r')); exports.handler = async () => 1", exit=128,
@@ -123,29 +147,30 @@ LOADING = [
 FAILURES = [
     Case("exception", "class Odd extends Error {}\nOdd.prototype.name = 'Odd';\nexports.handler = async () => {\n"
          "    const e = new Odd('a\\nb');\n    e.code = 7;\n    throw e;\n};",
-         answers=[Failed("Odd", "a\nb")], check=lambda o: "\"code\": 7" in o.stdout or 1 / 0),
+         answers=[Failed("Odd", "a\nb")], check=lambda o: "\"code\": 7" in o.stdout),
     Case("stack trace", "function low() {\n  null.x;\n}\nexports.handler = async () => {\n  low();\n};",
          answers=[Failed("TypeError", "Cannot read properties of null (reading 'x')")], check=trace_starts(
              "TypeError: Cannot read properties of null (reading 'x')",
              "    at low (/var/task/app.js:2:8)"), differs="names the handler's frame otherwise"),
-    Case("exception without async", calls("throw new Error('e')"), answers=[Failed("Error", "e")]),
+    Case("exception without async", does("throw new Error('e')"), answers=[Failed("Error", "e")]),
     Case("serves on after an exception", returns("event.a.b"), events=({}, {"a": {"b": 1}}), answers=[
         Failed("TypeError", "Cannot read properties of undefined (reading 'b')"), 1]),
-    Case("text thrown", calls("throw 'text'"), answers=[Failed("string", "text")]),
+    Case("text thrown", does("throw 'text'"), answers=[Failed("string", "text")]),
     Case("number thrown", "exports.handler = async () => { throw 42; }", answers=[Failed("number", "42")]),
     Case("object thrown", "exports.handler = async () => { throw {a: 1}; }", answers=[Failed("object", "[object Object]")]),
-    Case("null thrown", "exports.handler = async () => { throw null; }", answers=[Failed("string", "handled")]),
+    Case("null thrown", "exports.handler = async () => { throw null; }", answers=[Failed("object", "null") if PROMISES_ONLY else Failed("string", "handled")]),
     Case("error made by hand", "exports.handler = async () => { throw {name: 'N', message: 'M', stack: 'S'}; }",
          answers=[Failed("N", "M")]),
     Case("error that cannot be asked", "exports.handler = async () => { throw {get name() { throw 1; }}; }",
-         check=lambda o: o.answers[0].type == "handled" or 1 / 0, differs="fails while logging it"),
-    Case("rejection nobody handles", calls("Promise.reject(new Error('r'))"), exit=128,
+         check=lambda o: o.answers[0].type == "handled", differs="fails while logging it"),
+    Case("rejection nobody handles", does("Promise.reject(new Error('r')); await new Promise((go) => setTimeout(go, 20))"), exit=128,
          answers=[Failed("Runtime.UnhandledPromiseRejection", "Error: r")]),
-    Case("exception nobody catches", calls("setTimeout(() => { throw new Error('late'); }, 1)"), exit=129,
+    Case("exception nobody catches", does("setTimeout(() => { throw new Error('late'); }, 1); "
+         "await new Promise((go) => setTimeout(go, 1e6))"), exit=129,
          answers=[Failed("Error", "late")]),
     Case("event that is not JSON", returns("1"), events=(Event(b"{bad"), 2),
-         check=lambda o: (o.answers[0].type == "SyntaxError" and o.answers[1] == 1) or 1 / 0),
-    Case("exit in the handler", calls("process.exit(3)"), exit=3, answers=[]),
+         check=lambda o: (o.answers[0].type == "SyntaxError" and o.answers[1] == 1)),
+    Case("exit in the handler", does("process.exit(3)"), exit=3, answers=[]),
     Case("no event to be had", returns("1"), events=(Event(b"", status=500),), exit=129, answers=[],
          init=Failed("Error", "Failed to get next invocation, status 500: "),
          check=says("Unexpected Top Level Error: Error: Failed to get next invocation"),
@@ -162,10 +187,10 @@ RESPONSES = [
     Case("buffer", returns("Buffer.from('ab')"), answers=[{"type": "Buffer", "data": [97, 98]}]),
     Case("date", returns("({d: new Date(0), u: undefined, n: NaN})"),
          answers=[{"d": "TIME", "n": None}]),
-    Case("big integer", returns("({n: 1n})"), answers=[Failed("Error", "Unable to stringify response body")]),
-    Case("circle", returns("o", "const o = {}; o.o = o;"), answers=[Failed("Error", "Unable to stringify response body")]),
+    Case("big integer", returns("({n: 1n})"), answers=[Failed(NO_JSON, "Unable to stringify response body")]),
+    Case("circle", returns("o", "const o = {}; o.o = o;"), answers=[Failed(NO_JSON, "Unable to stringify response body")]),
     Case("toJSON that throws", returns("({toJSON() { throw 1; }})"),
-         answers=[Failed("Error", "Unable to stringify response body")]),
+         answers=[Failed(NO_JSON, "Unable to stringify response body")]),
 ]
 
 CALLBACKS = [
@@ -188,45 +213,58 @@ CALLBACKS = [
     Case("context.done", calls("context.done(null, 3)"), answers=[3]),
     Case("context.done with an error", calls("context.done('e', 3)"), answers=[Failed("string", "e")]),
     Case("promise that never settles", "exports.handler = () => new Promise(() => {});", answers=[None]),
-    Case("big integer by callback", calls("callback(null, 1n)"), exit=129,
-         answers=[Failed("Error", "Unable to stringify response body")]),
-]
-
-LOGS = [
-    Case("console", calls("console.log('a\\nb %s', 1, {c: 2}); console.info('i'); console.warn('w'); "
-         "console.error('e'); console.debug('d'); console.trace('t'); callback()"), prints=[
-             line("INFO", "a\rb 1 { c: 2 }"), line("INFO", "i"), line("WARN", "w"), line("ERROR", "e"),
-             line("DEBUG", "d"), line("TRACE", "t")]),
-    Case("console at start", "console.log('init');" + returns("1"), prints=["TIME\tundefined\tINFO\tinit"]),
-    Case("stdout as it is", calls("process.stdout.write('raw\\nx'); callback()"), prints=["raw", "x"]),
-    Case("log level from the settings", calls("console.debug('d'); console.log('l'); console.warn('w'); callback()"),
-         env={"AWS_LAMBDA_LOG_LEVEL": "WARN"}, prints=[line("WARN", "w")]),
-    Case("console in JSON", calls("console.log('a', 1); console.log({k: 1}); console.warn(new Error('x').message); "
-         "callback()"), env={"AWS_LAMBDA_LOG_FORMAT": "JSON"}, check=lambda o: [
-             (record["level"], record["message"], record["requestId"]) for record in map(json.loads, o.lines())] == [
-                 ("INFO", "a 1", ID % 0), ("INFO", {"k": 1}, ID % 0), ("WARN", "x", ID % 0)] or 1 / 0),
-    Case("error in JSON", calls("console.error('oh', new TypeError('t')); console.error(new TypeError('u')); callback()"),
-         env={"AWS_LAMBDA_LOG_FORMAT": "JSON"},
-         check=says('"errorType": "TypeError"', '"errorMessage": "t"', '"errorMessage": "u"'),
-         differs="shows frames of its own inside the message"),
-    Case("failure in JSON", calls("throw new TypeError('t')"), env={"AWS_LAMBDA_LOG_FORMAT": "JSON"},
-         answers=[Failed("TypeError", "t")], check=says('"level": "ERROR"', '"errorMessage": "t"')),
-    Case("circle in JSON", calls("const o = {}; o.o = o; console.log(o); callback()"),
-         env={"AWS_LAMBDA_LOG_FORMAT": "JSON"}, check=says("[Circular *1]")),
-    Case("tenant in JSON", calls("console.log('t'); callback()"), env={"AWS_LAMBDA_LOG_FORMAT": "JSON"},
-         events=(Event(1, headers={"Lambda-Runtime-Aws-Tenant-Id": "blue"}),), check=says('"tenantId": "blue"')),
-]
-
-CONTEXT = [
-    Case("context", returns("context"), answers=[{
-        "callbackWaitsForEmptyEventLoop": True, "functionVersion": "$LATEST", "functionName": "f",
-        "memoryLimitInMB": "128", "logGroupName": "/aws/lambda/f",
-        "logStreamName": "2026/01/01/[$LATEST]0123456789abcdef0123456789abcdef",
-        "invokedFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:f", "awsRequestId": ID % 0}]),
     Case("members of the context", returns("Object.keys(context)"), answers=[[
         "callbackWaitsForEmptyEventLoop", "succeed", "fail", "done", "functionVersion", "functionName",
         "memoryLimitInMB", "logGroupName", "logStreamName", "clientContext", "identity", "invokedFunctionArn",
         "awsRequestId", "tenantId", "getRemainingTimeInMillis"]]),
+    Case("big integer by callback", calls("callback(null, 1n)"), exit=129,
+         answers=[Failed(NO_JSON, "Unable to stringify response body")]),
+]
+
+PROMISES = [
+    Case("value of a plain function", "exports.handler = (event, context) => 5", answers=[5]),
+    Case("promise of a plain function", "exports.handler = (event) => Promise.resolve(6)", answers=[6]),
+    Case("callback is refused", calls("callback(null, 1)"), exit=1, answers=[], init=Failed(
+        "Runtime.CallbackHandlerDeprecated", "ERROR: AWS Lambda has removed support for callback-based function "
+        "handlers starting with Node.js 24. You need to modify this function to use a supported handler signature to "
+        "use Node.js 24 or later. For more information see "
+        "https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.")),
+    Case("context without callbacks", returns("[context.done, context.succeed, context.fail, "
+         "'callbackWaitsForEmptyEventLoop' in context, context.xRayTraceId.slice(0, 5)]"),
+         answers=[[None, None, None, False, "Root="]]),
+    Case("promise that never settles", "exports.handler = () => new Promise(() => {});", exit=0, answers=[]),
+]
+
+LOGS = [
+    Case("console", does("console.log('a\\nb %s', 1, {c: 2}); console.info('i'); console.warn('w'); "
+         "console.error('e'); console.debug('d'); console.trace('t')"), prints=[
+             line("INFO", "a\rb 1 { c: 2 }"), line("INFO", "i"), line("WARN", "w"), line("ERROR", "e"),
+             line("DEBUG", "d"), line("TRACE", "t")]),
+    Case("console at start", "console.log('init');" + returns("1"), prints=["TIME\tundefined\tINFO\tinit"]),
+    Case("stdout as it is", does("process.stdout.write('raw\\nx')"), prints=["raw", "x"]),
+    Case("log level from the settings", does("console.debug('d'); console.log('l'); console.warn('w')"),
+         env={"AWS_LAMBDA_LOG_LEVEL": "WARN"}, prints=[line("WARN", "w")]),
+    Case("console in JSON", does("console.log('a', 1); console.log({k: 1}); console.warn(new Error('x').message)"), env={"AWS_LAMBDA_LOG_FORMAT": "JSON"}, check=lambda o: [
+             (record["level"], record["message"], record["requestId"]) for record in map(json.loads, o.lines())] == [
+                 ("INFO", "a 1", ID % 0), ("INFO", {"k": 1}, ID % 0), ("WARN", "x", ID % 0)]),
+    Case("error in JSON", does("console.error('oh', new TypeError('t')); console.error(new TypeError('u'))"),
+         env={"AWS_LAMBDA_LOG_FORMAT": "JSON"},
+         check=says('"errorType": "TypeError"', '"errorMessage": "t"', '"errorMessage": "u"'),
+         differs="shows frames of its own inside the message"),
+    Case("failure in JSON", does("throw new TypeError('t')"), env={"AWS_LAMBDA_LOG_FORMAT": "JSON"},
+         answers=[Failed("TypeError", "t")], check=says('"level": "ERROR"', '"errorMessage": "t"')),
+    Case("circle in JSON", does("const o = {}; o.o = o; console.log(o)"),
+         env={"AWS_LAMBDA_LOG_FORMAT": "JSON"}, check=says("[Circular *1]")),
+    Case("tenant in JSON", does("console.log('t')"), env={"AWS_LAMBDA_LOG_FORMAT": "JSON"},
+         events=(Event(1, headers={"Lambda-Runtime-Aws-Tenant-Id": "blue"}),), check=says('"tenantId": "blue"')),
+]
+
+CONTEXT = [
+    Case("context", returns("Object.assign({}, context, {xRayTraceId: undefined})"), answers=[{
+        **({} if PROMISES_ONLY else {"callbackWaitsForEmptyEventLoop": True}), "functionVersion": "$LATEST", "functionName": "f",
+        "memoryLimitInMB": "128", "logGroupName": "/aws/lambda/f",
+        "logStreamName": "2026/01/01/[$LATEST]0123456789abcdef0123456789abcdef",
+        "invokedFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:f", "awsRequestId": ID % 0}]),
     Case("remaining time", returns("context.getRemainingTimeInMillis() > 1e12"), answers=[True]),
     Case("client context, identity and tenant", returns("[context.clientContext.custom.k, context.identity, context.tenantId]"),
          events=(Event(1, headers={"Lambda-Runtime-Client-Context": '{"custom": {"k": 1}}',
@@ -235,7 +273,7 @@ CONTEXT = [
          answers=[[1, {"cognitoIdentityId": "i"}, "blue"]]),
     Case("client context that is not JSON", returns("1"), events=(
         Event(1, headers={"Lambda-Runtime-Client-Context": "nope"}), 2), check=lambda o: (
-            o.answers[0].message.startswith("Cannot parse ClientContext as json: SyntaxError") and o.answers[1] == 1) or 1 / 0),
+            o.answers[0].message.startswith("Cannot parse ClientContext as json: SyntaxError") and o.answers[1] == 1)),
     Case("trace id", returns("process.env._X_AMZN_TRACE_ID ?? null"), events=(
         Event(1, headers={"Lambda-Runtime-Trace-Id": "Root=1"}), Event(2, headers={"Lambda-Runtime-Trace-Id": None})),
          answers=["Root=1", None]),
@@ -251,7 +289,7 @@ STREAMING = [
          check=streamed("application/vnd.awslambda.http-integration-response",
                         b'{"statusCode":201}' + bytes(8) + b"body")),
     Case("stream through a pipeline", STREAMS % "await require('node:stream/promises').pipeline("
-         "require('node:stream').Readable.from(['x', 'y']), stream);", check=lambda o: o.posts[0][2] == b"xy" or 1 / 0),
+         "require('node:stream').Readable.from(['x', 'y']), stream);", check=lambda o: o.posts[0][2] == b"xy"),
     Case("stream that fails", STREAMS % "stream.write('a'); throw new TypeError('t');",
          check=stream_failed("TypeError", "t", b"a"), differs="has frames of its own in the trailer"),
     Case("stream by a plain function", "exports.handler = awslambda.streamifyResponse((event, stream) => {});",
@@ -261,4 +299,5 @@ STREAMING = [
          differs="has frames of its own in the trailer"),
 ]
 
-CASES = PLAIN + LOADING + FAILURES + RESPONSES + CALLBACKS + LOGS + CONTEXT + STREAMING
+CASES = PLAIN + LOADING + FAILURES + RESPONSES + LOGS + CONTEXT + STREAMING
+CASES += PROMISES if PROMISES_ONLY else CALLBACKS

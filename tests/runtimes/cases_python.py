@@ -72,7 +72,7 @@ PLAIN = [
     Case("six megabytes both ways", returns("event"), events=(BIG,), answers=[BIG]),
     Case("six megabytes in chunks", returns("len(event)"), events=(Event(BIG, chunked=True),), answers=[len(BIG)]),
     Case("connection lost while the function runs", returns("event"),
-         events=(Event(1, drop_connection=True), 2), answers=[1, 2]),
+         events=(Event(1, drop_connection=True), 2), answers=[1, 2], differs="may lose the response"),
     Case("event of another type", returns("[type(event).__name__, event.decode()]"),
          events=(Event(b"raw", headers={"Content-Type": "text/plain"}),), answers=[["bytes", "raw"]]),
     Case("attempt id is repeated", returns("1 / event"), answers=[1.0, Failed("ZeroDivisionError", "division by zero")],
@@ -135,7 +135,7 @@ FAILURES = [
          "        raise OSError(2, 'gone') from z", answers=[Failed("FileNotFoundError", "[Errno 2] gone")]),
     Case("serves on after an exception", returns("1 / event"), events=(0, 1),
          answers=[Failed("ZeroDivisionError", "division by zero"), 1.0]),
-    Case("endless recursion", "def handler(e, c):\n    return handler(e, c)", check=lambda o: None,
+    Case("endless recursion", "def handler(e, c):\n    return handler(e, c)",
          answers=[Failed("RecursionError", "maximum recursion depth exceeded")],
          differs="sends an X-Ray document above what is kept"),
     Case("exception that has no text", "class Bad(Exception):\n    def __str__(self):\n        raise OSError()\n"
@@ -172,12 +172,12 @@ RESPONSES = [
     fails("bytes that are no text", "Unable to marshal response: 'utf-8' codec can't decode byte 0xff in position 0: "
           "invalid start byte", "[b'\\xff']"),
     Case("decimals", returns("{'a': D('1.10'), 'b': [D('1E+3'), D('-0')]}", "from decimal import Decimal as D"),
-         answers=[{"a": 1.1, "b": [1000.0, 0]}], check=lambda o: None),
+         answers=[{"a": 1.1, "b": [1000.0, 0]}]),
     Case("a decimal alone", returns("Decimal('12.50')", "from decimal import Decimal"), answers=[12.5]),
     Case("numbers that are none", returns("[Decimal('NaN'), float('inf'), -float('inf')]", "from decimal import Decimal"),
          check=only_nan, differs="equal, but NaN is not equal to itself"),
     Case("bytes", returns("b'\\x00\\xff'"), answers=[b"\x00\xff"],
-         check=lambda o: o.posts[0][1]["content-type"] == "application/unknown" or 1 / 0),
+         check=lambda o: o.posts[0][1]["content-type"] == "application/unknown"),
     Case("bytes inside", returns("{'a': b'text', b'k': [b'']}"), answers=[{"a": "text", "k": [""]}]),
     Case("named tuples", returns("[P(1, [P(2, 3)]), (4, 5)]", "import collections\n"
          "P = collections.namedtuple('P', 'x y')"), answers=[[{"x": 1, "y": [{"x": 2, "y": 3}]}, [4, 5]]]),
@@ -197,7 +197,7 @@ LOGS = [
     Case("print", "print('init')\ndef handler(e, c):\n    print('a\\nb')\n    print('c', end='')", events=(1, 2),
          prints=["init", "a", "b", "ca", "b", "c"]),
     Case("print to stderr", "import sys\ndef handler(e, c):\n    print('oops', file=sys.stderr)",
-         check=lambda o: o.stderr == "oops\n" or 1 / 0),
+         check=lambda o: o.stderr == "oops\n"),
     Case("logging", LOG + "log.info('init')\ndef handler(e, c):\n    log.info('a\\nb %s', 1)\n    log.debug('no')",
          prints=["[INFO]\tTIME\t\tinit", "[INFO]\tTIME\t%s\ta" % (ID % 0), "b 1"]),
     Case("logging imported late", "def handler(e, c):\n    import logging\n    logging.warning('é')",
@@ -226,7 +226,7 @@ LOGS = [
     Case("JSON log level and tenant", "import logging\ndef handler(e, c):\n    logging.error('e')\n    logging.warning('w')",
          env={"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "ERROR"},
          events=(Event(1, headers={"Lambda-Runtime-Aws-Tenant-Id": "blue"}),),
-         check=lambda o: (o.stdout.count("\n") == 1 and '"tenantId": "blue"' in o.stdout) or 1 / 0),
+         check=lambda o: (o.stdout.count("\n") == 1 and '"tenantId": "blue"' in o.stdout)),
     Case("thread prints", "import threading\ndef handler(e, c):\n    t = threading.Thread(target=print, args=('t',))\n"
          "    t.start()\n    t.join()", prints=["t"]),
     Case("output sent elsewhere", "import contextlib, io\ndef handler(e, c):\n    s = io.StringIO()\n"
