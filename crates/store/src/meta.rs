@@ -46,7 +46,7 @@ pub struct Entry {
 pub struct Page {
     /// Only keys after this one.
     pub after: Option<Key>,
-    /// [`PAGE_MAX`] at most, whatever is asked for.
+    /// [`PAGE_MAX`] at most, whatever is asked for; fewer where records are large.
     pub limit: usize,
 }
 

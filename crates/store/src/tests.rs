@@ -81,6 +81,33 @@ async fn a_damaged_blob_heals_when_it_is_put_again() {
     assert_eq!(std::fs::read(path).unwrap(), b"hello");
 }
 
+#[tokio::test]
+async fn a_blob_that_cannot_be_written_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let blob = Blob::new(Bytes::from_static(b"hello"));
+    let place = dir.path().join("blobs").join(&blob.digest().as_str()[..2]);
+    std::fs::write(&place, b"in the way").unwrap();
+    assert!(matches!(store.blobs.put(blob.clone()).await, Err(StoreError::Unavailable(_))));
+    assert_eq!(std::fs::read_dir(dir.path().join("blobs/tmp")).unwrap().count(), 0);
+    std::fs::remove_file(&place).unwrap();
+    store.blobs.put(blob).await.unwrap();
+}
+
+#[tokio::test]
+async fn large_records_make_short_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = open(dir.path()).unwrap().meta;
+    let body = "x".repeat(900_000);
+    for n in 0..12 {
+        meta.txn(vec![put(&format!("{n:02}"), &body)]).await.unwrap();
+    }
+    let prefix = Key::new(&["t"]).unwrap();
+    let page = meta.list(&prefix, Page { after: None, limit: 100 }).await.unwrap();
+    assert!((1..12).contains(&page.len()), "{}", page.len());
+    assert_eq!(meta.list_all(&prefix).await.unwrap().len(), 12);
+}
+
 /// Runs the ignored test `name` of this binary in a process of its own, through `launcher`.
 fn child(name: &str, dir: &Path, launcher: &[&str]) -> Command {
     let this = std::env::current_exe().unwrap();

@@ -14,6 +14,8 @@
 //!
 //! Not here: versions, aliases, layers, images; validation of what the service model describes.
 
+mod changes;
+mod code;
 mod error;
 mod locks;
 mod machine;

@@ -18,6 +18,9 @@ pub(super) fn sum(key: &str, rev: Rev, body: &[u8]) -> i64 {
     i64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
+/// A page ends early after this many bytes of bodies.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 struct Raw {
     key: String,
     rev: Rev,
@@ -66,17 +69,24 @@ pub(super) fn list(
 ) -> Result<Vec<Entry>, StoreError> {
     let (from, to) = prefix.below();
     let after = page.after.as_ref().map_or("", Key::encoded).max(from.as_str());
-    let rows = connection
-        .prepare_cached(
+    let collect = || -> rusqlite::Result<Vec<Raw>> {
+        let mut statement = connection.prepare_cached(
             "SELECT key, rev, sum, body FROM meta WHERE key > ?1 AND key < ?2 \
              ORDER BY key LIMIT ?3",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_map(params![after, to, limit(page.limit)], raw)?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        })
-        .map_err(read_error)?;
+        )?;
+        let rows = statement.query_map(params![after, to, limit(page.limit)], raw)?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for row in rows {
+            let row = row?;
+            bytes += row.body.len();
+            found.push(row);
+            if bytes > PAGE_BYTES {
+                break;
+            }
+        }
+        Ok(found)
+    };
+    let rows = collect().map_err(read_error)?;
     rows.into_iter().map(checked).collect()
 }
 

@@ -155,7 +155,10 @@ impl Worker for CutWorker {
         self.1.step(dead, self.0.prepare(digest, zip)).await
     }
     async fn forget(&self, digest: &str) {
-        let forget = async { Ok::<(), ()>(self.0.forget(digest).await) };
+        let forget = async {
+            self.0.forget(digest).await;
+            Ok(())
+        };
         let _ = self.1.step((), forget).await;
     }
     fn can_run(&self, runtime: &str) -> Result<(), String> {

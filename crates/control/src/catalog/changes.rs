@@ -1,0 +1,137 @@
+//! The changes of functions: check, store the code, commit, swap the snapshot, tell the manager.
+
+use super::code::check_zip;
+use super::error::of_store;
+use super::machine::{self, Birth};
+use super::service::Core;
+use super::tables;
+use bytes::Bytes;
+use lamplight_model::{
+    FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, PackageType, Qualifier, Runtime,
+};
+use lamplight_rpc::{CatalogError, CodeChange, SettingsChange};
+use lamplight_store::{Op, StoreError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Core {
+    fn check_runtime(&self, settings: &FunctionSettings) -> Result<(), CatalogError> {
+        if settings.package_type == PackageType::Image {
+            return Err(CatalogError::Invalid(
+                "Functions of package type Image cannot be run here yet.".to_owned(),
+            ));
+        }
+        let (Some(runtime), Some(_)) = (&settings.runtime, &settings.handler) else {
+            return Err(CatalogError::Invalid(
+                "Runtime and Handler are mandatory parameters for functions created with \
+                 deployment packages."
+                    .to_owned(),
+            ));
+        };
+        if Runtime::is_blocked(runtime) {
+            return Err(CatalogError::Invalid(format!(
+                "The runtime parameter of {runtime} is no longer supported for creating or \
+                 updating AWS Lambda functions. We recommend you use a supported runtime while \
+                 creating or updating functions."
+            )));
+        }
+        self.parts.worker.can_run(runtime).map_err(CatalogError::Invalid)
+    }
+
+    pub async fn create(
+        &self,
+        arn: FunctionArn,
+        settings: FunctionSettings,
+        zip: Bytes,
+        tags: BTreeMap<String, String>,
+    ) -> Result<Arc<FunctionRecord>, CatalogError> {
+        tables::key(&arn).map_err(of_store)?;
+        check_zip(&zip)?;
+        self.check_runtime(&settings)?;
+        let _one_at_a_time = self.functions.lock(&arn).await;
+        let exists = || CatalogError::Exists(arn.name.to_string());
+        if self.function(&arn).is_some() {
+            return Err(exists());
+        }
+        self.check_storage(&arn.scope, zip.len(), 0)?;
+        let stored = self.store_code(zip).await?;
+        let birth = Birth {
+            name: arn.name.to_string(),
+            settings,
+            code: stored.code.clone(),
+            tags,
+            generation: self.snapshot().next_generation(),
+        };
+        let record = machine::create(birth, self.stamp());
+        self.commit_code(&arn, None, (record, stored)).await.map_err(|error| match error {
+            StoreError::Conflict(_) => exists(),
+            other => of_store(other),
+        })
+    }
+
+    pub async fn update_code(
+        &self,
+        function: FunctionRef,
+        change: CodeChange,
+    ) -> Result<Arc<FunctionRecord>, CatalogError> {
+        check_zip(&change.zip)?;
+        let arn = &function.function;
+        let _one_at_a_time = self.functions.lock(arn).await;
+        let old = self.named(&function)?;
+        machine::guard_update(arn, &old.record, change.revision_id.as_deref())?;
+        self.check_storage(&arn.scope, change.zip.len(), old.record.code.size)?;
+        let stored = self.store_code(change.zip).await?;
+        if change.dry_run {
+            self.discard(&stored.code.digest).await;
+            return Ok(Arc::clone(&old.record));
+        }
+        let (code, architectures) = (stored.code.clone(), change.architectures);
+        let record = machine::update_code(&old.record, code, architectures, self.stamp());
+        let committed = self.commit_code(arn, Some(old.rev), (record, stored)).await;
+        let record = committed.map_err(of_store)?;
+        self.parts.manager.retire(arn, Some(record.generation)).await;
+        self.suspect(&old);
+        Ok(record)
+    }
+
+    pub async fn update_settings(
+        &self,
+        function: FunctionRef,
+        revision_id: Option<String>,
+        change: SettingsChange,
+    ) -> Result<Arc<FunctionRecord>, CatalogError> {
+        let arn = &function.function;
+        let _one_at_a_time = self.functions.lock(arn).await;
+        let old = self.named(&function)?;
+        machine::guard_update(arn, &old.record, revision_id.as_deref())?;
+        let mut settings = old.record.settings.clone();
+        change(&mut settings)?;
+        // A runtime that has gone missing must not keep other settings from being changed.
+        if settings.runtime != old.record.settings.runtime {
+            self.check_runtime(&settings)?;
+        }
+        let record = machine::update_settings(&old.record, settings, self.stamp());
+        let committed = self.commit(arn, Some(old.rev), record).await;
+        let record = committed.map_err(of_store)?;
+        self.parts.manager.retire(arn, Some(record.generation)).await;
+        Ok(record)
+    }
+
+    pub async fn delete(&self, function: FunctionRef) -> Result<(), CatalogError> {
+        let arn = &function.function;
+        if function.qualifier == Some(Qualifier::Latest) {
+            return Err(CatalogError::Invalid(
+                "$LATEST version cannot be deleted without deleting the function.".to_owned(),
+            ));
+        }
+        let _one_at_a_time = self.functions.lock(arn).await;
+        let old = self.named(&function)?;
+        let key = tables::key(arn).map_err(of_store)?;
+        let ops = vec![Op::Expect(key.clone(), Some(old.rev)), Op::Delete(key)];
+        self.parts.meta.txn(ops).await.map_err(of_store)?;
+        self.snapshot_mut().remove(arn);
+        self.parts.manager.retire(arn, None).await;
+        self.suspect(&old);
+        Ok(())
+    }
+}
