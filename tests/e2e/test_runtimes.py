@@ -37,7 +37,7 @@ def check(client, logs, name):
 
 def test_python_example(client, logs, function):
     source = (place.EXAMPLES / "python" / "app.py").read_text()
-    check(client, logs, function(source))
+    check(client, logs, function(source, Handler="app.lambda_handler"))
 
 
 needs_node = pytest.mark.skipif(place.node_runtime() is None, reason="no node on this machine")
@@ -97,7 +97,7 @@ def test_official_python_client(client, logs, function):
             '#!/bin/sh\ncd "$LAMBDA_TASK_ROOT"\nexec python3 -m awslambdaric "$_HANDLER"\n', files
         ),
         Runtime="provided.al2023",
-        Handler="app.handler",
+        Handler="app.lambda_handler",
     )
     check(client, logs, name)
 
