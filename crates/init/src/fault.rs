@@ -52,6 +52,7 @@ pub enum Step {
     HideFromPtrace,
     BecomeReaper,
     WatchChildren,
+    CheckDescriptors,
     ReportReady,
     // A program's start.
     CheckProgram,
@@ -65,6 +66,7 @@ pub enum Step {
     EnterDirectory,
     DropProgramCapabilities,
     NoNewPrivileges,
+    RestrictFiles,
     InstallFilter,
     Execute,
 }

@@ -14,6 +14,7 @@ pub mod fault;
 pub mod namespaces;
 pub mod netlink;
 mod network;
+mod paths;
 pub mod process;
 mod program;
 pub mod protocol;

@@ -80,9 +80,24 @@ fn prepare(
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .at(Step::HideFromPtrace, "init")?;
     let signals = sys::watch_children().at(Step::WatchChildren, "SIGCHLD")?;
+    check_descriptors()?;
     channel::send(control, &FromInit::Ready, Some(listener.as_fd()))
         .at(Step::ReportReady, "control")?;
     Ok(signals)
+}
+
+/// Proves that nothing of the host is still open (CVE-2024-21626): three standard descriptors, the
+/// control socket, the listener, the children's signals, and the one that lists them.
+fn check_descriptors() -> Result<(), Fault> {
+    let entries = std::fs::read_dir("/proc/self/fd").at(Step::CheckDescriptors, "/proc/self/fd")?;
+    match entries.count() {
+        7 => Ok(()),
+        count => Err(Fault {
+            step: Step::CheckDescriptors,
+            errno: libc::EBADF,
+            on: format!("{count} are open"),
+        }),
+    }
 }
 
 /// What starting and killing programs takes, and nothing that could change the sandbox again.

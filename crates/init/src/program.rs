@@ -5,7 +5,7 @@
 
 use crate::fault::{At, Fault, Step};
 use crate::protocol::{Blueprint, Isolation, PROGRAM_GID, PROGRAM_UID, Program};
-use crate::sys;
+use crate::{paths, sys};
 use rustix::fs::Mode;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, Rlimit};
@@ -133,6 +133,7 @@ fn confine(image: &Image, output: &OwnedFd, blueprint: &Blueprint) -> Result<(),
         )
         .at(Step::DropProgramCapabilities, "sets")?;
         rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges, "")?;
+        paths::restrict()?;
         sys::install_filter(&blueprint.filter).at(Step::InstallFilter, "seccomp")?;
     }
     Ok(())

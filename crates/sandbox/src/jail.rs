@@ -5,6 +5,7 @@
 
 use lamplight_init::fault::{At, Fault, Step};
 use lamplight_init::protocol::{Blueprint, FromInit, Isolation, PROGRAM_GID, PROGRAM_UID};
+use lamplight_init::sources::Source;
 use lamplight_init::{channel, namespaces, process, sources, sys};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -20,9 +21,12 @@ pub fn jail_main() -> ! {
         Ok(control) => control,
         Err(_) => sys::leave(2),
     };
-    let done = closed.at(Step::CloseInherited, "3 and above").and_then(|()| build(&control));
-    match done {
-        Ok(()) => sys::leave(0),
+    match closed.at(Step::CloseInherited, "3 and above").and_then(|()| build(&control)) {
+        Ok(Next::End) => sys::leave(0),
+        Ok(Next::Keeper(blueprint)) => process::run(control, blueprint),
+        Ok(Next::Init(blueprint, sources, maps)) => {
+            namespaces::run(control, blueprint, sources, maps)
+        }
         Err(fault) => {
             // When the server is gone too there is nobody left to tell.
             let _ = channel::send(&control, &FromInit::Failed(fault), None);
@@ -31,54 +35,54 @@ pub fn jail_main() -> ! {
     }
 }
 
-fn build(control: &OwnedFd) -> Result<(), Fault> {
-    let null = rustix::fs::open(
-        "/dev/null",
-        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )
-    .at(Step::CloseInherited, "/dev/null")?;
+/// What this process is once the sandbox is cloned.
+enum Next {
+    /// The jail, which is done.
+    End,
+    Keeper(Blueprint),
+    /// PID 1, with what could be opened for it and the pipe that says when it is mapped.
+    Init(Blueprint, Option<Vec<Source>>, OwnedFd),
+}
+
+fn build(control: &OwnedFd) -> Result<Next, Fault> {
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    let null = rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty());
+    let null = null.at(Step::CloseInherited, "/dev/null")?;
     sys::duplicate_onto(&null, 0).at(Step::CloseInherited, "stdin")?;
     drop(null);
     let Some((blueprint, _)) =
         channel::receive::<Blueprint>(control).at(Step::ReadBlueprint, "control")?
     else {
         // The server changed its mind.
-        return Ok(());
+        return Ok(Next::End);
     };
     // When the whole machine runs out of memory, sandboxes go before the server. Inherited.
     std::fs::write("/proc/self/oom_score_adj", "500").at(Step::SetOomScore, "500")?;
-    let own = rustix::io::fcntl_dupfd_cloexec(control, 3).at(Step::ReadBlueprint, "control")?;
-    if let Isolation::Process = blueprint.isolation {
+    let isolation = blueprint.isolation;
+    if let Isolation::Process = isolation {
         report(control, rustix::process::getpid())?;
-        process::run(own, blueprint);
+        return Ok(Next::Keeper(blueprint));
     }
 
-    let mapped = matches!(blueprint.isolation, Isolation::Mapped { .. });
+    let mapped = matches!(isolation, Isolation::Mapped { .. });
     let opened = if mapped { Some(sources::open(&blueprint)?) } else { None };
     if mapped {
         rustix::thread::set_thread_groups(&[]).at(Step::DropGroups, "")?;
     }
-    let isolation = blueprint.isolation;
     let (maps_reader, maps_writer) = pipe_with(PipeFlags::CLOEXEC).at(Step::OpenSync, "pipe")?;
     #[expect(unsafe_code, reason = "clone needs a promise")]
     // SAFETY: the jail has a single thread.
     let cloned = unsafe { sys::clone_into_namespaces() };
-    match cloned.at(Step::CloneNamespaces, "user, mount, pid, net, ipc, uts, cgroup")? {
-        None => {
-            drop(maps_writer);
-            namespaces::run(own, blueprint, opened, maps_reader)
-        }
-        Some(pid) => {
-            let init =
-                Pid::from_raw(pid).ok_or_else(|| fault(Step::CloneNamespaces, libc::ESRCH))?;
-            // Reported first, so that the server can clean up whatever comes of the rest.
-            report(control, init)?;
-            write_maps(init, isolation)?;
-            rustix::io::write(&maps_writer, b"x").at(Step::OpenSync, "pipe")?;
-            Ok(())
-        }
-    }
+    let Some(pid) = cloned.at(Step::CloneNamespaces, "user, mount, pid, net, ipc, uts, cgroup")?
+    else {
+        return Ok(Next::Init(blueprint, opened, maps_reader));
+    };
+    let init = Pid::from_raw(pid).ok_or_else(|| fault(Step::CloneNamespaces, libc::ESRCH))?;
+    // Reported first, so that the server can clean up whatever comes of the rest.
+    report(control, init)?;
+    write_maps(init, isolation)?;
+    rustix::io::write(&maps_writer, b"x").at(Step::OpenSync, "pipe")?;
+    Ok(Next::End)
 }
 
 fn fault(step: Step, errno: i32) -> Fault {

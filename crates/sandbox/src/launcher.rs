@@ -8,9 +8,7 @@ use crate::sandbox::{Layout, Parts, Sandbox};
 use crate::{Egress, Mode, Options, SandboxError, Spec, memfd, seccomp};
 use lamplight_env::Env;
 use lamplight_init::channel;
-use lamplight_init::protocol::{
-    Bind, Blueprint, FromInit, Isolation, RUNTIME_API, Tmp, ToInit,
-};
+use lamplight_init::protocol::{Bind, Blueprint, FromInit, Isolation, RUNTIME_API, Tmp, ToInit};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use std::collections::BTreeSet;
 use std::io;

@@ -39,7 +39,9 @@ pub fn modes(checks: &[Check]) -> Vec<Mode> {
 fn check(name: &'static str, severity: Severity, found: Result<String, (String, &str)>) -> Check {
     match found {
         Ok(finding) => Check { name, ok: true, severity, finding, remedy: String::new() },
-        Err((finding, remedy)) => Check { name, ok: false, severity, finding, remedy: remedy.to_owned() },
+        Err((finding, remedy)) => {
+            Check { name, ok: false, severity, finding, remedy: remedy.to_owned() }
+        }
     }
 }
 
@@ -47,7 +49,10 @@ fn kernel() -> Check {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let found = match version(&release) {
         Some(version) if version >= (5, 12) => Ok(format!("Linux {release}")),
-        _ => Err((format!("Linux {release}"), "sandboxes are mounted with calls that came with Linux 5.12: use a newer kernel")),
+        _ => Err((
+            format!("Linux {release}"),
+            "sandboxes are mounted with calls that came with Linux 5.12: use a newer kernel",
+        )),
     };
     check("kernel", Severity::Required, found)
 }
@@ -65,11 +70,21 @@ fn setting(path: &str) -> Option<i64> {
 fn user_namespaces() -> Check {
     let root = rustix::process::geteuid().is_root();
     let found = if setting("/proc/sys/user/max_user_namespaces").unwrap_or(0) <= 0 {
-        Err(("user namespaces are switched off".to_owned(), "sysctl user.max_user_namespaces=65536, and a kernel built with CONFIG_USER_NS"))
+        Err((
+            "user namespaces are switched off".to_owned(),
+            "sysctl user.max_user_namespaces=65536, and a kernel built with CONFIG_USER_NS",
+        ))
     } else if !root && setting("/proc/sys/kernel/unprivileged_userns_clone") == Some(0) {
-        Err(("ordinary users may not make user namespaces".to_owned(), "run as root, or sysctl kernel.unprivileged_userns_clone=1"))
-    } else if !root && setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1) {
-        Err(("AppArmor keeps ordinary users from using user namespaces".to_owned(), "run as root, or sysctl kernel.apparmor_restrict_unprivileged_userns=0"))
+        Err((
+            "ordinary users may not make user namespaces".to_owned(),
+            "run as root, or sysctl kernel.unprivileged_userns_clone=1",
+        ))
+    } else if !root && setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1)
+    {
+        Err((
+            "AppArmor keeps ordinary users from using user namespaces".to_owned(),
+            "run as root, or sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+        ))
     } else {
         Ok("user namespaces can be made".to_owned())
     };
@@ -82,7 +97,10 @@ fn proc_mount() -> Check {
     let covered: Vec<&str> = covered(&mounts);
     let found = match covered.first() {
         None => Ok("a fresh /proc can be mounted".to_owned()),
-        Some(first) => Err((format!("parts of /proc are covered ({first}), as in a container"), "run outside the container, or give it an uncovered /proc (docker run --security-opt systempaths=unconfined)")),
+        Some(first) => Err((
+            format!("parts of /proc are covered ({first}), as in a container"),
+            "run outside the container, or give it an uncovered /proc (docker run --security-opt systempaths=unconfined)",
+        )),
     };
     check("proc", Severity::Required, found)
 }
@@ -90,15 +108,21 @@ fn proc_mount() -> Check {
 /// Mount points below `/proc` that hide something; what is mounted for binary formats hides nothing.
 fn covered(mountinfo: &str) -> Vec<&str> {
     let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
-    points.filter(|point| point.starts_with("/proc/") && *point != "/proc/sys/fs/binfmt_misc").collect()
+    points
+        .filter(|point| point.starts_with("/proc/") && *point != "/proc/sys/fs/binfmt_misc")
+        .collect()
 }
 
 fn seccomp() -> Check {
-    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    let actions =
+        std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
     let found = if actions.contains("kill_process") {
         Ok("system calls can be filtered".to_owned())
     } else {
-        Err(("system calls cannot be filtered".to_owned(), "use a kernel built with CONFIG_SECCOMP_FILTER"))
+        Err((
+            "system calls cannot be filtered".to_owned(),
+            "use a kernel built with CONFIG_SECCOMP_FILTER",
+        ))
     };
     check("seccomp", Severity::Required, found)
 }
@@ -107,19 +131,37 @@ fn root() -> Check {
     let found = if rustix::process::geteuid().is_root() {
         Ok("each sandbox gets users of its own".to_owned())
     } else {
-        Err(("as an ordinary user all sandboxes share that user on the host".to_owned(), "run as root, which the server needs for the set-up only"))
+        Err((
+            "as an ordinary user all sandboxes share that user on the host".to_owned(),
+            "run as root, which the server needs for the set-up only",
+        ))
     };
     check("users", Severity::Advised, found)
 }
 
 fn cgroups() -> Check {
-    let writable = |path: &std::path::Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+    let writable =
+        |path: &std::path::Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
     let found: Vec<_> = cgroup::find().into_iter().filter(|found| writable(&found.root)).collect();
-    let limits = found.iter().any(|found| matches!(found.kind, cgroup::Kind::Memory | cgroup::Kind::All));
+    let limits =
+        found.iter().any(|found| matches!(found.kind, cgroup::Kind::Memory | cgroup::Kind::All));
     let found = match (limits, found.is_empty()) {
-        (true, _) => Ok(format!("memory and processes are limited by {}", if found.iter().any(|f| f.kind == cgroup::Kind::All) { "cgroup v2" } else { "cgroup v1" })),
-        (false, false) => Err(("there are cgroups, but no memory controller".to_owned(), "enable the memory controller (kernel parameter cgroup_enable=memory, or Delegate=yes in the unit)")),
-        (false, true) => Err(("no cgroup can be made: memory is not limited".to_owned(), "run as root, or start the server with systemd-run --user -p Delegate=yes")),
+        (true, _) => Ok(format!(
+            "memory and processes are limited by {}",
+            if found.iter().any(|f| f.kind == cgroup::Kind::All) {
+                "cgroup v2"
+            } else {
+                "cgroup v1"
+            }
+        )),
+        (false, false) => Err((
+            "there are cgroups, but no memory controller".to_owned(),
+            "enable the memory controller (kernel parameter cgroup_enable=memory, or Delegate=yes in the unit)",
+        )),
+        (false, true) => Err((
+            "no cgroup can be made: memory is not limited".to_owned(),
+            "run as root, or start the server with systemd-run --user -p Delegate=yes",
+        )),
     };
     check("cgroups", Severity::Advised, found)
 }
@@ -127,7 +169,10 @@ fn cgroups() -> Check {
 fn egress() -> Check {
     let found = match network::may_filter() {
         Ok(()) => Ok("sandboxes can reach the internet, and nothing else".to_owned()),
-        Err(error) => Err((format!("no packet filter ({error}): sandboxes reach nothing outside"), "run as root on a kernel with nf_tables (modprobe nf_tables)")),
+        Err(error) => Err((
+            format!("no packet filter ({error}): sandboxes reach nothing outside"),
+            "run as root on a kernel with nf_tables (modprobe nf_tables)",
+        )),
     };
     check("network", Severity::Advised, found)
 }
@@ -152,7 +197,9 @@ mod tests {
 
     #[test]
     fn one_missing_requirement_leaves_process_mode() {
-        let checks = |ok, severity| vec![Check { name: "x", ok, severity, finding: String::new(), remedy: String::new() }];
+        let checks = |ok, severity| {
+            vec![Check { name: "x", ok, severity, finding: String::new(), remedy: String::new() }]
+        };
         assert_eq!(modes(&checks(false, Severity::Required)), [Mode::Process]);
         assert_eq!(modes(&checks(false, Severity::Advised)), [Mode::Namespaces, Mode::Process]);
         assert_eq!(modes(&checks(true, Severity::Required)), [Mode::Namespaces, Mode::Process]);

@@ -1,5 +1,6 @@
 //! One sandbox: programs are started, killed and counted in it until it is destroyed.
 
+use crate::cgroup::Group;
 use crate::control::Control;
 use crate::remains::Remains;
 use crate::{Mode, Program, Running, SandboxError, Spec};
@@ -108,25 +109,44 @@ impl Sandbox {
         // Only our end: a program does not expect its standard output to be non-blocking.
         rustix::io::ioctl_fionbio(&output, true)
             .map_err(|error| SandboxError::Spawn(error.into()))?;
+        self.thaw();
         let (pid, exit) = self.control.start(program, theirs).await?;
         Ok(Running { output, exit, pid_for_humans: pid })
+    }
+
+    /// Stops all processes where they are, as Lambda does between invocations. Whether this machine
+    /// can: it takes cgroup v2, which may be empty. They go on with [`Self::thaw`], and before
+    /// anything is started or killed.
+    pub fn freeze(&self) -> bool {
+        self.group().is_some_and(|group| group.set_frozen(true))
+    }
+
+    /// Lets frozen processes go on.
+    pub fn thaw(&self) {
+        if let Some(group) = self.group() {
+            group.set_frozen(false);
+        }
+    }
+
+    fn group(&self) -> Option<&Group> {
+        self.remains.as_ref()?.group.as_ref()
     }
 
     /// Kills every process in the sandbox but its init: stopped ones, those in sessions of their
     /// own and orphans too. Returns when none is left.
     pub async fn kill_all(&self) {
+        self.thaw();
         self.control.kill_all().await;
     }
 
     /// The most memory the sandbox has had, in bytes; `None` without cgroups.
     pub fn memory_peak_bytes(&self) -> Option<u64> {
-        self.remains.as_ref()?.group.as_ref()?.memory_peak()
+        self.group()?.memory_peak()
     }
 
     /// How many processes the kernel has killed because the sandbox ran out of memory.
     pub fn oom_kills(&self) -> u64 {
-        let group = self.remains.as_ref().and_then(|remains| remains.group.as_ref());
-        group.map_or(0, crate::cgroup::Group::oom_kills)
+        self.group().map_or(0, Group::oom_kills)
     }
 
     /// Ends the sandbox. Returns when nothing of it is left on the host.

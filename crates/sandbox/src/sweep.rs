@@ -46,7 +46,8 @@ pub fn sweep(instance: &str, run_dir: &Path) -> Swept {
 fn jails(instance: &str) -> Vec<OwnedFd> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let pid =
+            entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         let Some(pid) = pid else { continue };
         // Opened before it is read, so that the number cannot come to mean another process.
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };

@@ -43,9 +43,10 @@ pub fn delete(index: u32) -> Message {
 
 /// Makes a pair: `name` here, `peer` in the network namespace of process `pid`.
 pub fn veth(name: &str, peer: &str, pid: i32) -> Message {
-    Message::new(NEW_LINK, ACK | CREATE | EXCLUSIVE).raw(&header(0, 0)).text(IFLA_IFNAME, name).nest(
-        IFLA_LINKINFO,
-        |m| {
+    Message::new(NEW_LINK, ACK | CREATE | EXCLUSIVE)
+        .raw(&header(0, 0))
+        .text(IFLA_IFNAME, name)
+        .nest(IFLA_LINKINFO, |m| {
             m.text(IFLA_INFO_KIND, "veth").nest(IFLA_INFO_DATA, |m| {
                 m.nest(VETH_INFO_PEER, |m| {
                     m.raw(&header(0, 0))
@@ -53,8 +54,7 @@ pub fn veth(name: &str, peer: &str, pid: i32) -> Message {
                         .attribute(IFLA_NET_NS_PID, &pid.to_ne_bytes())
                 })
             })
-        },
-    )
+        })
 }
 
 /// Gives a link an address.

@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Memory,
     Pids,
     Cpu,
-    /// v2 without controllers, beside v1: only `cgroup.kill`.
+    /// v2 without controllers, beside v1: only `cgroup.kill` and `cgroup.freeze`.
     Unified,
     /// v2 with all of them.
     All,
@@ -141,6 +141,14 @@ impl Group {
         }
     }
 
+    /// Stops every process, or lets them go on. Whether this machine can (v2, also without controllers).
+    pub(crate) fn set_frozen(&self, frozen: bool) -> bool {
+        self.directories.iter().any(|(kind, path)| {
+            matches!(kind, Kind::Unified | Kind::All)
+                && write(path, "cgroup.freeze", u8::from(frozen)).is_ok()
+        })
+    }
+
     /// The most memory it has had, in bytes, page cache and `/tmp` included.
     pub(crate) fn memory_peak(&self) -> Option<u64> {
         self.directories.iter().find_map(|(kind, path)| match kind {
@@ -176,7 +184,9 @@ pub(crate) fn sweep(instance: &str) -> usize {
                 files::kill(&entry.path());
                 match remove_directory(&entry.path()) {
                     Ok(()) => _ = names.insert(entry.file_name()),
-                    Err(error) => tracing::warn!(%error, path = %entry.path().display(), "cannot sweep"),
+                    Err(error) => {
+                        tracing::warn!(%error, path = %entry.path().display(), "cannot sweep")
+                    }
                 }
             }
         }

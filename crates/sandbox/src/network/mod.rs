@@ -62,7 +62,9 @@ impl Network {
         };
         table::load(&plan)?;
         if std::fs::read_to_string(FORWARD)?.trim() == "0" {
-            tracing::warn!("switching net.ipv4.ip_forward on, so that sandboxes reach the internet");
+            tracing::warn!(
+                "switching net.ipv4.ip_forward on, so that sandboxes reach the internet"
+            );
             std::fs::write(FORWARD, "1")?;
         }
         Ok(Some(Self { instance: instance.to_owned(), base }))

@@ -5,9 +5,11 @@
 //!              to a sandbox: answers only
 //! leaving      foreign source: drop; resolvers' port 53: pass; blocked networks: refuse
 //! input        from a sandbox: resolvers' port 53 passes, all else is refused
+//! refused      TCP: reset; all else: ICMP port-unreachable
 //! postrouting  from the pool to anywhere: masquerade
 //! ```
-//! Refusals are ICMP port-unreachable, which a program sees at once as ECONNREFUSED.
+//! A program sees both refusals at once, as ECONNREFUSED. TCP gets resets because the kernel limits
+//! how many ICMP messages it sends in a second.
 
 use lamplight_init::netlink::{ACK, APPEND, CREATE, DUMP, Message, Socket};
 use std::io;
@@ -54,6 +56,7 @@ pub(super) fn load(plan: &Plan) -> io::Result<()> {
     unload(&plan.name)?;
     let mut messages = vec![
         message(NEW_TABLE, CREATE).text(1, &plan.name),
+        chain(plan, "refused", None),
         chain(plan, "leaving", None),
         chain(plan, "forward", Some(("filter", HOOK_FORWARD, 0))),
         chain(plan, "input", Some(("filter", HOOK_INPUT, 0))),
@@ -63,6 +66,9 @@ pub(super) fn load(plan: &Plan) -> io::Result<()> {
     let to_sandbox = || Rule::new().link(META_OIFNAME, &plan.links);
     let mut add = |chain: &str, rule: Rule| messages.push(rule.message(plan, chain));
 
+    add("refused", Rule::new().protocol(libc::IPPROTO_TCP).reset());
+    add("refused", Rule::new().unreachable());
+
     add("forward", from_sandbox().verdict(GOTO, Some("leaving")));
     add("forward", to_sandbox().answers().verdict(ACCEPT, None));
     add("forward", to_sandbox().verdict(DROP, None));
@@ -71,16 +77,20 @@ pub(super) fn load(plan: &Plan) -> io::Result<()> {
     for resolver in &plan.resolvers {
         for protocol in [libc::IPPROTO_UDP, libc::IPPROTO_TCP] {
             let to = (*resolver, 32);
-            let dns =
-                |rule: Rule| rule.address(IP_DESTINATION, to, EQUAL).port(protocol, 53).verdict(ACCEPT, None);
+            let dns = |rule: Rule| {
+                rule.address(IP_DESTINATION, to, EQUAL).port(protocol, 53).verdict(ACCEPT, None)
+            };
             add("leaving", dns(Rule::new()));
             add("input", dns(from_sandbox()));
         }
     }
     for network in &plan.blocked {
-        add("leaving", Rule::new().address(IP_DESTINATION, *network, EQUAL).refuse());
+        add(
+            "leaving",
+            Rule::new().address(IP_DESTINATION, *network, EQUAL).verdict(GOTO, Some("refused")),
+        );
     }
-    add("input", from_sandbox().refuse());
+    add("input", from_sandbox().verdict(GOTO, Some("refused")));
     add("postrouting", Rule::new().address(IP_SOURCE, plan.pool, EQUAL).masquerade());
     batch(messages)
 }
@@ -144,7 +154,11 @@ impl Rule {
         })
     }
 
-    fn expression(mut self, name: &'static str, data: impl FnOnce(Message) -> Message + 'static) -> Self {
+    fn expression(
+        mut self,
+        name: &'static str,
+        data: impl FnOnce(Message) -> Message + 'static,
+    ) -> Self {
         self.expressions.push(Box::new(move |m| m.text(1, name).nest(2, data)));
         self
     }
@@ -152,7 +166,10 @@ impl Rule {
     /// Passes on what is in the packet's header: 1 of the network, 2 of the transport.
     fn load(self, (header, offset, length): (u32, u32, u32)) -> Self {
         self.expression("payload", move |m| {
-            [1, header, offset, length].iter().zip(1..).fold(m, |m, (value, kind)| number_attribute(m, kind, *value))
+            [1, header, offset, length]
+                .iter()
+                .zip(1..)
+                .fold(m, |m, (value, kind)| number_attribute(m, kind, *value))
         })
     }
 
@@ -163,7 +180,8 @@ impl Rule {
     fn compare(self, operator: u32, value: &[u8]) -> Self {
         let value = value.to_vec();
         self.expression("cmp", move |m| {
-            number_attribute(number_attribute(m, 1, 1), 2, operator).nest(3, |m| m.attribute(1, &value))
+            number_attribute(number_attribute(m, 1, 1), 2, operator)
+                .nest(3, |m| m.attribute(1, &value))
         })
     }
 
@@ -190,8 +208,11 @@ impl Rule {
     }
 
     fn port(self, protocol: i32, port: u16) -> Self {
-        let rule = self.meta(META_L4PROTO).compare(EQUAL, &[protocol as u8]);
-        rule.load((2, 2, 2)).compare(EQUAL, &port.to_be_bytes())
+        self.protocol(protocol).load((2, 2, 2)).compare(EQUAL, &port.to_be_bytes())
+    }
+
+    fn protocol(self, protocol: i32) -> Self {
+        self.meta(META_L4PROTO).compare(EQUAL, &[protocol as u8])
     }
 
     fn answers(self) -> Self {
@@ -214,8 +235,13 @@ impl Rule {
         })
     }
 
-    /// ICMP unreachable (type 0), port (code 3).
-    fn refuse(self) -> Self {
+    /// NFT_REJECT_TCP_RST.
+    fn reset(self) -> Self {
+        self.expression("reject", |m| number_attribute(m, 1, 1))
+    }
+
+    /// NFT_REJECT_ICMP_UNREACH with the code for ports.
+    fn unreachable(self) -> Self {
         self.expression("reject", |m| number_attribute(m, 1, 0).attribute(2, &[3]))
     }
 

@@ -1,6 +1,8 @@
 //! What the sandbox tests share: a launcher of their own, programs, and output read to its end.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod leftovers;
+
 use lamplight_env::Env;
 use lamplight_sandbox::{
     Bind, Egress, Exit, Launcher, Mode, Options, Program, Running, Sandbox, Spec,
