@@ -31,10 +31,8 @@ impl Downloads {
             .and_then(|host| host.to_str().ok())
             .ok_or_else(|| ApiError::new("InvalidParameterValueException", "No Host header"))?;
         let uri = format!("http://{host}{PREFIX}{digest}").parse().map_err(ApiError::internal)?;
-        let credentials = sigv4::Credentials {
-            access_key: KEY_ID.to_owned(),
-            secret: self.secret.clone(),
-        };
+        let credentials =
+            sigv4::Credentials { access_key: KEY_ID.to_owned(), secret: self.secret.clone() };
         let scope = sigv4::Scope { region: &request.scope.region, service: SERVICE };
         let seconds = u32::try_from(limits::CODE_LOCATION.as_secs()).unwrap_or(u32::MAX);
         let now = request.parts.env.clock.now().millis();

@@ -12,7 +12,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use lamplight_model::limits;
-use lamplight_wire::{ApiError, OperationRef, Route, Service, decode, encode_error, encode_output, route, validate};
+use lamplight_wire::{
+    ApiError, OperationRef, Route, Service, decode, encode_error, encode_output, route, validate,
+};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;

@@ -83,7 +83,11 @@ impl Client {
             let (head, body) = response.into_parts();
             let body = body.collect().await?.to_bytes();
             drop(sender);
-            Ok::<_, hyper::Error>(Reply { status: head.status.as_u16(), headers: head.headers, body })
+            Ok::<_, hyper::Error>(Reply {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body,
+            })
         };
         let (reply, _) = tokio::join!(exchange, connection);
         Ok(reply?)

@@ -21,8 +21,9 @@ impl Credentials {
     /// The key of the data directory; makes one where there is none.
     pub fn open(dir: &DataDir, account: &AccountId, random: &dyn Random) -> Result<Self> {
         if let Some(content) = dir.read(FILE)? {
-            return Self::parse(&content)
-                .with_context(|| format!("{} is not a credentials file", dir.join(FILE).display()));
+            return Self::parse(&content).with_context(|| {
+                format!("{} is not a credentials file", dir.join(FILE).display())
+            });
         }
         let made = Self {
             account: account.clone(),

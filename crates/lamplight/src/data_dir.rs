@@ -19,9 +19,9 @@ impl DataDir {
         if rustix::process::geteuid().is_root() {
             return Ok(Self("/var/lib/lamplight".into()));
         }
-        let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(|| {
-            Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share"))
-        });
+        let base = std::env::var_os("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")));
         let base = base.context("there is no HOME: name a directory with --data-dir")?;
         Ok(Self(base.join("lamplight")))
     }

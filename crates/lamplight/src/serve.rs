@@ -12,7 +12,7 @@ use lamplight_env::{Env, Tasks};
 use lamplight_frontend::auth::{Caller, Key};
 use lamplight_frontend::{Auth, Downloads, Options, Parts};
 use lamplight_rpc::{LogSink, Worker};
-use lamplight_sandbox::{Launcher, Mode};
+use lamplight_sandbox::{Launcher, Mode, Swept};
 use lamplight_services::logs::Logs;
 use lamplight_store::Store;
 use lamplight_wire::sigv4::Secret;
@@ -175,8 +175,8 @@ struct WorkerParts {
 async fn worker(config: &Config, dir: &DataDir, env: &Env) -> Result<WorkerParts> {
     let (instance, run_dir) = (dir.instance(), dir.join("run"));
     let swept = lamplight_sandbox::sweep(&instance, &run_dir);
-    if !swept.is_empty() {
-        tracing::info!(%swept, "removed what an earlier run left behind");
+    if swept != Swept::default() {
+        tracing::info!(?swept, "removed what an earlier run left behind");
     }
     if config.mode == Mode::Process {
         tracing::warn!(

@@ -63,11 +63,12 @@ impl Auth {
         match self {
             Self::Keys(keys) => {
                 let lookup = |id: &str| keys.get(id).map(|key| key.secret.clone());
-                let verified = sigv4::verify(head, || sigv4::sha256(body), &lookup, clock.now().millis())?;
+                let verified =
+                    sigv4::verify(head, || sigv4::sha256(body), &lookup, clock.now().millis())?;
                 // `verify` found the key a moment ago, and keys do not change.
-                let key = keys.get(&verified.access_key).ok_or_else(|| {
-                    ApiError::internal("a verified request has no key")
-                })?;
+                let key = keys
+                    .get(&verified.access_key)
+                    .ok_or_else(|| ApiError::internal("a verified request has no key"))?;
                 let caller = key.caller.clone();
                 let scope =
                     Scope { account: caller.account.clone(), region: verified.region.into() };
@@ -109,8 +110,7 @@ mod tests {
         let auth = Auth::Open(Caller::root(&account));
         let region = |authorization: &str| {
             let head = head(authorization);
-            let (_, scope) =
-                auth.check(&head, &Bytes::new(), &SystemClock, "us-east-1").unwrap();
+            let (_, scope) = auth.check(&head, &Bytes::new(), &SystemClock, "us-east-1").unwrap();
             scope.region.to_string()
         };
         let signed = "AWS4-HMAC-SHA256 Credential=AKIA/20261122/eu-west-1/lambda/aws4_request, SignedHeaders=host, Signature=0";

@@ -19,7 +19,10 @@ const FUNCTION: &str = "hello";
 pub async fn run(config: Config, once: bool) -> Result<ExitCode> {
     let mode = config.mode;
     let server = Server::start(config).await?;
-    step("server", &format!("{} (isolation: {})", server.url(), format!("{mode:?}").to_lowercase()));
+    step(
+        "server",
+        &format!("{} (isolation: {})", server.url(), format!("{mode:?}").to_lowercase()),
+    );
     let shown = show(&server).await;
     if once || shown.is_err() {
         server.stop().await;
@@ -126,7 +129,8 @@ async fn logged(client: &Client, request_id: &str) -> Result<Vec<String>> {
             found["events"].as_array()?.first()?["logStreamName"].as_str().map(str::to_owned)
         });
         if let Some(stream) = stream {
-            let input = json!({ "logGroupName": group, "logStreamName": stream, "startFromHead": true });
+            let input =
+                json!({ "logGroupName": group, "logStreamName": stream, "startFromHead": true });
             let events = client.logs("GetLogEvents", &input).await?;
             let lines = until_report(&events);
             if let Some(lines) = lines {

@@ -83,10 +83,6 @@ impl Default for Machine {
 }
 
 impl Machine {
-    pub fn phase(&self) -> &Phase {
-        &self.phase
-    }
-
     /// `GET /runtime/invocation/next`.
     pub fn next(&mut self) -> Result<Asked, Refusal> {
         let asked = match &self.phase {
@@ -139,11 +135,6 @@ impl Machine {
             _ => Err(Refusal::transition(&self.phase, "InitError")),
         }
     }
-
-    /// The runtime process was started anew.
-    pub fn restart(&mut self) {
-        self.phase = Phase::Started;
-    }
 }
 
 #[cfg(test)]
@@ -192,7 +183,7 @@ mod tests {
         machine.init_error().unwrap();
         assert_eq!(machine.init_error().unwrap_err().status, 403);
         assert_eq!(machine.next().unwrap_err().status, 403);
-        machine.restart();
+        let mut machine = Machine::default();
         machine.next().unwrap();
         assert_eq!(machine.init_error().unwrap_err().status, 403);
     }

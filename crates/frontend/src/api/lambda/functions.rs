@@ -6,7 +6,7 @@ use super::settings::{self, invalid, text};
 use super::{Request, catalog_error, function_ref};
 use base64::Engine as _;
 use bytes::Bytes;
-use lamplight_model::{FunctionArn, FunctionRecord, PackageType, limits};
+use lamplight_model::{FunctionRecord, PackageType, limits};
 use lamplight_rpc::{CatalogError, CodeChange};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
@@ -21,6 +21,7 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
     if function.qualifier.is_some() {
         return Err(invalid("The function name must not have a qualifier."));
     }
+    refuse_publish(input)?;
     let settings = settings::create(input)?;
     let zip = match input.get("Code") {
         Some(Value::Object(code)) => zip_file(code, settings.package_type)?,
@@ -191,9 +192,4 @@ fn read_marker(marker: &str) -> Result<String, ApiError> {
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or_else(|| invalid("The Marker is not one that this operation has given out."))
-}
-
-/// The function that a record is of, for messages and locks elsewhere.
-pub fn arn_of(request: &Request<'_>, record: &FunctionRecord) -> FunctionArn {
-    FunctionArn::new(request.scope, &record.name)
 }

@@ -230,7 +230,11 @@ mod tests {
         let before = settings.clone();
         apply(&mut settings, &input(json!({ "MemorySize": 256 }))).unwrap();
         assert_eq!(settings, FunctionSettings { memory_mb: 256, ..before });
-        apply(&mut settings, &input(json!({ "Environment": {}, "VpcConfig": { "SubnetIds": [] } }))).unwrap();
+        apply(
+            &mut settings,
+            &input(json!({ "Environment": {}, "VpcConfig": { "SubnetIds": [] } })),
+        )
+        .unwrap();
         assert_eq!(settings.environment, Some(BTreeMap::new()));
         assert_eq!(settings.echoed.get("VpcConfig"), None);
     }
@@ -242,11 +246,28 @@ mod tests {
             all.extend(input(extra));
             create(&all).unwrap_err().message
         };
-        assert!(refused(json!({ "Runtime": "python3.7" })).starts_with("The runtime parameter of python3.7 is no longer supported"));
-        assert!(refused(json!({ "Environment": { "Variables": { "AWS_REGION": "x" } } })).ends_with("Reserved keys used in this request: AWS_REGION"));
+        assert!(
+            refused(json!({ "Runtime": "python3.7" }))
+                .starts_with("The runtime parameter of python3.7 is no longer supported")
+        );
+        assert!(
+            refused(json!({ "Environment": { "Variables": { "AWS_REGION": "x" } } }))
+                .ends_with("Reserved keys used in this request: AWS_REGION")
+        );
         let large = "x".repeat(4096);
-        assert!(refused(json!({ "Environment": { "Variables": { "LARGE_VAR": large } } })).ends_with(&format!("String measured: {{\"LARGE_VAR\":\"{large}\"}}")));
-        assert!(refused(json!({ "LoggingConfig": { "LogFormat": "Text", "SystemLogLevel": "WARN" } })).starts_with("Log Level is not supported"));
-        assert!(create(&input(json!({ "Handler": "a.b" }))).unwrap_err().message.starts_with("Runtime is mandatory"));
+        assert!(
+            refused(json!({ "Environment": { "Variables": { "LARGE_VAR": large } } }))
+                .ends_with(&format!("String measured: {{\"LARGE_VAR\":\"{large}\"}}"))
+        );
+        assert!(
+            refused(json!({ "LoggingConfig": { "LogFormat": "Text", "SystemLogLevel": "WARN" } }))
+                .starts_with("Log Level is not supported")
+        );
+        assert!(
+            create(&input(json!({ "Handler": "a.b" })))
+                .unwrap_err()
+                .message
+                .starts_with("Runtime is mandatory")
+        );
     }
 }
