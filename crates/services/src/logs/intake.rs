@@ -19,6 +19,8 @@ const ROOM: usize = 32 * 1024 * 1024;
 const OVERHEAD: usize = 96;
 /// Streams whose dropped events are counted one by one.
 const COUNTED: usize = 4096;
+/// How long a reader waits for events that are still on their way to the disk.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Half of what an event may wait for its fsync.
 const SYNC: Duration = Duration::from_millis(500);
 /// Space is freed once in so many syncs.
@@ -115,12 +117,13 @@ impl Intake {
         }
     }
 
-    /// Resolves once everything pushed before is in its file (or dropped).
+    /// Resolves once everything pushed before is in its file (or dropped), at the latest after
+    /// [`PATIENCE`]: a disk that hangs must not make readers hang.
     pub async fn settle(&self) {
         let taken = self.buffer().taken;
         let mut settled = self.settled.subscribe();
-        // An error means that the sender is gone, and with it the store.
-        let _ = settled.wait_for(|settled| *settled >= taken).await;
+        let written = settled.wait_for(|settled| *settled >= taken);
+        let _ = tokio::time::timeout(PATIENCE, written).await;
     }
 
     /// Writes what has gathered, then says in the streams themselves what had to be dropped.

@@ -6,9 +6,11 @@
 //! be kept is counted in its own stream, and an event that was accepted is seen by the next read.
 //! Absent: subscription and metric filters, Insights queries, live tail, encryption with own keys.
 
+mod api;
 mod intake;
 mod pattern;
 mod store;
 
+pub use api::{Logs, OPERATIONS};
 pub use pattern::{FilterPattern, PatternError};
 pub use store::LogsError;

@@ -5,7 +5,7 @@
 
 use super::durable::Meta;
 use super::error::{LogsError, at};
-use super::index::Seen;
+use super::index::{Index, Seen};
 use super::record::{self, Event, Record};
 use super::segment::{DAY, Segment};
 use lamplight_rpc::LogEvent;
@@ -207,7 +207,7 @@ impl Contents {
     }
 
     /// The next segment that holds something of `deleted` streams, closed to further events.
-    pub fn to_purge(&mut self, deleted: &[u32]) -> Option<Arc<Segment>> {
+    pub fn next_to_purge(&mut self, deleted: &[u32]) -> Option<Arc<Segment>> {
         let holds = |segment: &&Arc<Segment>| {
             let index = segment.index();
             deleted.iter().any(|id| index.streams.contains_key(id))
@@ -218,11 +218,13 @@ impl Contents {
         Some(segment)
     }
 
-    /// Puts `new` where `old` was.
-    pub fn replace(&mut self, old: &Arc<Segment>, new: Option<Segment>) {
+    /// Puts the copy that `old.without` made where `old` was.
+    pub fn replace(&mut self, old: &Arc<Segment>, copy: Option<Index>) -> Result<(), LogsError> {
+        let new = old.replace(copy)?;
         self.segments.retain(|segment| !Arc::ptr_eq(segment, old));
         self.segments.extend(new.map(Arc::new));
         self.segments.sort_by_key(|segment| (segment.day, segment.number));
+        Ok(())
     }
 
     /// Removes segments whose day ended before `cutoff` (Unix ms), and the streams that had

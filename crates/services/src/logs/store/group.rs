@@ -10,12 +10,14 @@ use super::read::{self, Page, Query};
 use super::segment::{DAY, Segment};
 use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub struct Group {
     dir: PathBuf,
     state: Mutex<State>,
+    /// Held while a segment is rewritten, which happens outside of the state's lock.
+    purging: Mutex<()>,
 }
 
 struct State {
@@ -45,7 +47,8 @@ pub struct StreamInfo {
 
 impl Group {
     pub(super) fn new(dir: PathBuf, meta: Meta) -> Self {
-        Self { dir, state: Mutex::new(State { meta, gone: false, contents: None }) }
+        let state = Mutex::new(State { meta, gone: false, contents: None });
+        Self { dir, state, purging: Mutex::new(()) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -177,7 +180,11 @@ impl Group {
                 tracing::error!(path = %segment.path.display(), %error, "log events may be lost: a segment could not be synced");
             }
         }
-        sync_dir(&self.dir)
+        match sync_dir(&self.dir) {
+            // Deleted meanwhile: there is nothing left to keep.
+            Err(_) if self.state().gone => Ok(()),
+            done => done,
+        }
     }
 
     /// Removes what is older than the group keeps it.
@@ -199,25 +206,27 @@ impl Group {
 
     /// Frees the space of deleted streams, one segment at a time so that appends get in between.
     pub fn purge(&self) -> Result<(), LogsError> {
+        let _one = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
         let deleted = self.state().meta.deleted.clone();
         if deleted.is_empty() {
             return Ok(());
         }
         loop {
             let mut state = self.state();
-            let Some(old) = state.contents(&self.dir)?.to_purge(&deleted) else {
+            let Some(old) = state.contents(&self.dir)?.next_to_purge(&deleted) else {
                 let mut meta = state.meta.clone();
                 meta.deleted.retain(|id| !deleted.contains(id));
                 return state.keep(&self.dir, meta);
             };
             drop(state);
-            let new = old.without(&deleted)?;
-            self.state().contents(&self.dir)?.replace(&old, new);
+            let copy = old.without(&deleted)?;
+            self.state().contents(&self.dir)?.replace(&old, copy)?;
         }
     }
 
     /// Nobody reads or writes the group from here on.
     pub(super) fn close(&self) {
+        let _no_rewrite = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
         state.gone = true;
         if let Some(contents) = state.contents.take() {
@@ -225,7 +234,7 @@ impl Group {
         }
     }
 
-    pub(super) fn dir(&self) -> &PathBuf {
+    pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 }
@@ -235,7 +244,7 @@ impl State {
         if self.gone { Err(LogsError::NoGroup(self.meta.name.clone())) } else { Ok(()) }
     }
 
-    fn contents(&mut self, dir: &PathBuf) -> Result<&mut Contents, LogsError> {
+    fn contents(&mut self, dir: &Path) -> Result<&mut Contents, LogsError> {
         self.present()?;
         if self.contents.is_none() {
             self.contents = Some(Contents::load(dir, &self.meta)?);
@@ -243,7 +252,7 @@ impl State {
         self.contents.as_mut().ok_or_else(|| LogsError::NoGroup(self.meta.name.clone()))
     }
 
-    fn keep(&mut self, dir: &PathBuf, meta: Meta) -> Result<(), LogsError> {
+    fn keep(&mut self, dir: &Path, meta: Meta) -> Result<(), LogsError> {
         self.present()?;
         meta.write(dir)?;
         self.meta = meta;

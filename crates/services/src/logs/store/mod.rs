@@ -18,7 +18,7 @@ mod tests;
 pub use contents::Batch;
 pub use error::LogsError;
 pub use group::{Group, StreamInfo, Which};
-pub use read::{Found, Page, Position, Query};
+pub use read::{Position, Query};
 
 use durable::{Meta, sync_dir};
 use error::at;

@@ -156,9 +156,9 @@ impl Segment {
         Ok(())
     }
 
-    /// Writes a copy without the streams `gone` beside this file and puts it in its place. `None`
-    /// where nothing is left; then the file is removed.
-    pub fn without(&self, gone: &[u32]) -> Result<Option<Self>, LogsError> {
+    /// Writes a copy without the streams `gone` beside this file, for [`Self::replace`]. `None`
+    /// where nothing is left.
+    pub fn without(&self, gone: &[u32]) -> Result<Option<Index>, LogsError> {
         let bytes = fs::read(&self.path).map_err(at("read", &self.path))?;
         let mut out = record::header().to_vec();
         let mut index = Index { length: HEADER as u64, ..Index::default() };
@@ -175,19 +175,29 @@ impl Segment {
             }
         }
         if index.blocks.is_empty() {
-            self.remove()?;
             return Ok(None);
         }
-        let temporary = self.path.with_extension("seg.new");
+        let temporary = self.temporary();
         fs::write(&temporary, &out)
             .and_then(|()| File::open(&temporary)?.sync_all())
             .map_err(at("write", &temporary))?;
+        Ok(Some(index))
+    }
+
+    /// Puts the copy that `without` made in this file's place, or removes the file where there is
+    /// none. No reader may learn of segments meanwhile, or it would find this one retired.
+    pub fn replace(&self, copy: Option<Index>) -> Result<Option<Self>, LogsError> {
+        let Some(index) = copy else { return self.remove().map(|()| None) };
         self.retire();
-        if let Err(error) = fs::rename(&temporary, &self.path) {
+        if let Err(error) = fs::rename(self.temporary(), &self.path) {
             self.retired.store(false, Ordering::SeqCst);
             return Err(at("put in place", &self.path)(error));
         }
         Ok(Some(Self::new(self.path.clone(), (self.day, self.number), index)))
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.path.with_extension("seg.new")
     }
 
     /// Frees the file's space once the last reader is done with it.
