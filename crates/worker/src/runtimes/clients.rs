@@ -16,31 +16,8 @@ pub enum Client {
 /// Path below the client's directory, and content.
 type Source = (&'static str, &'static str);
 
-macro_rules! sources {
-    ($dir:literal: $($path:literal)*) => {
-        &[$(($path, include_str!(concat!("../../../../runtimes/", $dir, "/", $path)))),*]
-    };
-}
-
-const PYTHON: &[Source] = sources! { "python":
-    "bootstrap.py"
-    "lamplight_runtime/__init__.py"
-    "lamplight_runtime/codec.py"
-    "lamplight_runtime/context.py"
-    "lamplight_runtime/faults.py"
-    "lamplight_runtime/logs.py"
-    "lamplight_runtime/loop.py"
-    "lamplight_runtime/wire.py"
-};
-const NODE: &[Source] = sources! { "nodejs":
-    "bootstrap.cjs"
-    "context.cjs"
-    "errors.cjs"
-    "handler.cjs"
-    "log.cjs"
-    "streaming.cjs"
-    "wire.cjs"
-};
+// `PYTHON` and `NODE`: the files below `runtimes/` in the repository.
+include!(concat!(env!("OUT_DIR"), "/client_sources.rs"));
 
 #[derive(Debug, Error)]
 #[error("writing the runtime client {path}: {source}")]
