@@ -129,14 +129,16 @@ impl Supervisor {
     }
 
     fn end(&mut self) -> ! {
-        // PID 1's end is the end of its namespace: the kernel kills the rest before it is reaped.
-        while self.reach == Reach::Descendants {
-            self.kill();
-            match rustix::process::wait(WaitOptions::empty()) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(_) => break,
+        if self.reach == Reach::Descendants {
+            loop {
+                self.kill();
+                match rustix::process::wait(WaitOptions::empty()) {
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(_) => break,
+                }
             }
         }
+        // PID 1's end is the end of its namespace: the kernel kills the rest before it is reaped.
         sys::leave(0)
     }
 }

@@ -43,11 +43,12 @@ fn exceptions() -> BTreeMap<&'static str, &'static [i32]> {
         ("capabilities", &[0]),
     ]);
     if !is_root() {
-        // Init is the same user then: it is seen and may be signalled, but the kernel shields PID 1
-        // from signals, and what it has from those with fewer capabilities.
+        // Init is the same user then and may be signalled; the kernel shields it, as PID 1.
         table.insert("kill_1", &[0]);
-        table.insert("read_/proc/1/root", FIXED);
-        table.insert("read_/proc/1/environ", FIXED);
+        // There is no other user to become.
+        table.insert("setuid_0", &[libc::EINVAL]);
+        table.insert("setgid_0", &[libc::EINVAL]);
+        table.insert("write_/proc/self/exe", &[libc::ETXTBSY, libc::EROFS]);
     }
     table
 }

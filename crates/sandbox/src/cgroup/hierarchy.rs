@@ -70,12 +70,12 @@ fn own_path(own: &str, kind: Kind) -> String {
         Kind::Cpu => "cpu",
         Kind::Unified | Kind::All => "",
     };
-    let line = own.lines().filter_map(|line| {
+    let line = own.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
         controllers.split(',').any(|name| name == wanted).then(|| path.to_owned())
     });
-    line.last().unwrap_or_else(|| "/".to_owned())
+    line.unwrap_or_else(|| "/".to_owned())
 }
 
 /// Hands the controllers down from `root` to `parent` and on to its children (v2 only).
