@@ -1,6 +1,8 @@
 """The behaviour of a Python function as its caller and its log see it, case by case."""
 
 import math
+import os
+import sys
 
 from fake_api import Event
 from runner import Case, Failed
@@ -92,13 +94,13 @@ LOADING = [
     Case("name imported is not there", "from os import nothing_like_this", exit=1,
          check=names("Runtime.ImportModuleError: Unable to import module 'app': cannot import name"),
          init=Failed("Runtime.ImportModuleError", "Unable to import module 'app': cannot import name "
-                     "'nothing_like_this' from 'os' (%s)" % __import__("os").__file__)),
+                     "'nothing_like_this' from 'os' (%s)" % os.__file__)),
     Case("function not there", "x = 1", exit=1,
          init=Failed("Runtime.HandlerNotFound", "Handler 'handler' missing on module 'app'")),
-    Case("syntax error", "def handler(event, context)\n    pass", exit=1, check=lambda o: stack_trace(
-        '  File "/var/task/app.py" Line 1\n    def handler(event, context)\n')(o),
+    Case("syntax error", "def handler(event, context)\n    pass", exit=1, check=stack_trace(
+        '  File "/var/task/app.py" Line 1\n    def handler(event, context)\n'),
          init=Failed("Runtime.UserCodeSyntaxError", "Syntax error in module 'app': " + (
-             "expected ':' (app.py, line 1)" if __import__("sys").version_info >= (3, 10)
+             "expected ':' (app.py, line 1)" if sys.version_info >= (3, 10)
              else "invalid syntax (app.py, line 1)"))),
     Case("handler name without a dot", returns("1"), "app", exit=1, init=Failed(
         "Runtime.MalformedHandlerName", "Bad handler 'app': not enough values to unpack (expected 2, got 1)")),
@@ -239,21 +241,25 @@ CLIENT = ('{"client": {"installation_id": "i", "app_title": "t"}, "custom": {"k"
 
 CONTEXT = [
     Case("context", returns("[c.function_name, c.function_version, c.memory_limit_in_mb, c.aws_request_id, "
-         "c.log_group_name, c.log_stream_name, c.invoked_function_arn, c.tenant_id, c.client_context, c.w3c(), "
+         "c.log_group_name, c.log_stream_name, c.invoked_function_arn, c.tenant_id, c.client_context, "
          "c.identity.cognito_identity_id]".replace("c.", "context.")), answers=[[
              "f", "$LATEST", "128", ID % 0, "/aws/lambda/f", "2026/01/01/[$LATEST]0123456789abcdef0123456789abcdef",
-             "arn:aws:lambda:us-east-1:123456789012:function:f", None, None, {}, None]]),
+             "arn:aws:lambda:us-east-1:123456789012:function:f", None, None, None]]),
     Case("context as text", returns("repr(context)"), events=(Event(1, headers={
         "Lambda-Runtime-Client-Context": CLIENT, "Lambda-Runtime-Aws-Tenant-Id": "blue"}),)),
     Case("remaining time", returns("context.get_remaining_time_in_millis() > 10**12"), answers=[True]),
     Case("remaining time is over", returns("context.get_remaining_time_in_millis()"),
          events=(Event(1, headers={"Lambda-Runtime-Deadline-Ms": "1000"}),), answers=[0]),
     Case("client context and identity", returns("[x.client.app_title, x.custom, x.env, x.client.app_version_name, "
-         "context.w3c(), context.identity.cognito_identity_id, context.identity.cognito_identity_pool_id]").replace(
+         "context.identity.cognito_identity_id, context.identity.cognito_identity_pool_id]").replace(
              "x.", "context.client_context."), events=(Event(1, headers={
                  "Lambda-Runtime-Client-Context": CLIENT,
                  "Lambda-Runtime-Cognito-Identity": '{"cognitoIdentityId": "i", "cognitoIdentityPoolId": "p"}'}),),
-         answers=[["t", {"k": 1}, {"e": 2}, None, {"traceparent": "00-1"}, "i", "p"]]),
+         answers=[["t", {"k": 1}, {"e": 2}, None, "i", "p"]]),
+    Case("w3c trace context", returns("[context.w3c(), hasattr(context.client_context, 'w3c')]"), events=(
+        1, Event(1, headers={"Lambda-Runtime-Client-Context": CLIENT})),
+         answers=[[{}, False], [{"traceparent": "00-1"}, False]],
+         differs="" if sys.version_info >= (3, 10) else "is too old on this Python"),
     Case("client context that is not JSON", returns("1"), events=(
         Event(1, headers={"Lambda-Runtime-Client-Context": "nope"}),), answers=[Failed(
             "Runtime.LambdaContextUnmarshalError",

@@ -118,8 +118,8 @@ def finish(process, api, root):
     reader = threading.Thread(target=collect, daemon=True)
     reader.start()
     quiet = api.idle.wait(PATIENCE)
-    # An empty pipe and a live process: the client waits for an event that will not come.
-    code = process.poll() if not reader.is_alive() else None
+    # Nothing collected yet means a live process: the client waits for an event that will not come.
+    code = process.returncode if ended else None
     process.kill()
     reader.join(PATIENCE)
     process.wait()
