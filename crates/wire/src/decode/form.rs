@@ -1,5 +1,6 @@
 //! Form bodies of the query protocol: `Tags.member.1.Key=a`, flattened lists `Tag.1.Key=a`, maps
-//! `Attributes.entry.1.key=a`. Names nest at most [`DEPTH`] deep; deeper ones are an error.
+//! `Attributes.entry.1.key=a`. There are at most [`MOST`] parameters, nested at most [`DEPTH`] deep:
+//! each costs many times its bytes in memory.
 
 use super::{scalar, serialization};
 use crate::model::{Kind, Member, Service, ShapeId};
@@ -7,7 +8,8 @@ use crate::{ApiError, percent};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-const DEPTH: usize = 32;
+const DEPTH: usize = 12;
+const MOST: usize = 10_000;
 
 /// Parameters as a tree along the dots in their names.
 #[derive(Default)]
@@ -21,7 +23,11 @@ impl Form {
         let body = std::str::from_utf8(body)
             .map_err(|_| serialization("The request body is not valid UTF-8."))?;
         let mut root = Self::default();
-        for (name, value) in percent::pairs(query.unwrap_or_default()).chain(percent::pairs(body)) {
+        let pairs = percent::pairs(query.unwrap_or_default()).chain(percent::pairs(body));
+        for (count, (name, value)) in pairs.enumerate() {
+            if count == MOST {
+                return Err(serialization("There are too many parameters."));
+            }
             let (Some(name), Some(value)) =
                 (percent::decode_form(name), percent::decode_form(value))
             else {

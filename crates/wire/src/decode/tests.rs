@@ -95,6 +95,15 @@ fn broken_and_bottomless_json_is_refused() {
 }
 
 #[test]
+fn values_are_bounded_and_text_is_not_values() {
+    let many = format!("{{\"Layers\": [{}1]}}", "1,".repeat(200_000));
+    assert_eq!(update(&many).unwrap_err().message, "The request body has too many values.");
+    let text = "[\\\",{".repeat(100_000);
+    let body = json!({ "Description": text }).to_string();
+    assert_eq!(update(&body).unwrap(), json!({ "Description": text }));
+}
+
+#[test]
 fn blobs_have_to_be_base64() {
     let code = |zip: &str| {
         lambda("PUT", "/2015-03-31/functions/f/code", &json!({"ZipFile": zip}).to_string())
@@ -178,6 +187,8 @@ fn forms_are_bounded_and_name_their_action() {
     assert_eq!(refusal("Action=%ff").code, "SerializationException");
     let deep = format!("Action=AssumeRole&a{}=1", ".a".repeat(100_000));
     assert_eq!(refusal(&deep).code, "SerializationException");
+    let many = format!("Action=AssumeRole{}", "&a=1".repeat(10_000));
+    assert_eq!(refusal(&many).message, "There are too many parameters.");
     let call = form(sts, "Action=AssumeRole&DurationSeconds=900&Version=2011-06-15").unwrap();
     assert_eq!(call.input["DurationSeconds"], 900);
 }

@@ -1,3 +1,5 @@
+//! Answers and refusals of each dialect, byte for byte.
+
 use super::*;
 use crate::ApiError;
 use crate::model::service;

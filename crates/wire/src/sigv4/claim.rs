@@ -2,7 +2,7 @@
 
 use super::{invalid, refused, time};
 use crate::{ApiError, percent};
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, DATE};
 use http::request::Parts;
 use std::borrow::Cow;
 
@@ -79,7 +79,8 @@ impl<'p> Claim<'p> {
                 }
             }
         }
-        let timestamp = parts.headers.get("x-amz-date").and_then(|value| value.to_str().ok());
+        let date = parts.headers.get("x-amz-date").or_else(|| parts.headers.get(DATE));
+        let timestamp = date.and_then(|value| value.to_str().ok());
         if let (Some(credential), Some(signed_headers), Some(signature), Some(timestamp)) =
             (credential, signed_headers, signature, timestamp)
         {
@@ -192,6 +193,12 @@ impl<'p> Claim<'p> {
                 self.timestamp.get(..8).unwrap_or(self.timestamp),
                 self.timestamp
             )));
+        }
+        // A name given again and again would have its value hashed as often.
+        if !self.names().is_sorted_by(|left, right| left < right) {
+            return Err(invalid(
+                "The names in 'SignedHeaders' must be sorted and each there once.",
+            ));
         }
         if !self.names().any(|name| name == "host") {
             return Err(invalid(

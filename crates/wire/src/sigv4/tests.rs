@@ -218,6 +218,17 @@ fn refusals_have_their_code_and_words() {
     );
 
     let mut request = plain.clone();
+    request.replace("Authorization", |value| value.replace("host;", "host;host;"));
+    assert!(fixture.refusal(&request).1.starts_with("The names in 'SignedHeaders' must be sorted"));
+
+    let mut request = plain.clone();
+    request.headers.retain(|(name, _)| name != "X-Amz-Date");
+    request.headers.push(("Date".to_owned(), "20261122 11:38:40".to_owned()));
+    let (code, message) = fixture.refusal(&request);
+    assert_eq!(code, "IncompleteSignatureException");
+    assert!(message.starts_with("Date must be in ISO-8601 'basic format'."), "{message}");
+
+    let mut request = plain.clone();
     request.replace("Authorization", |value| value.replace("aws4_request", "aws5_request"));
     assert!(fixture.refusal(&request).1.starts_with("Credential should be scoped with a valid"));
 

@@ -16,6 +16,9 @@ use std::borrow::Cow;
 /// Further findings are not collected: each echoes a part of the request.
 const MOST_ERRORS: usize = 10;
 
+/// Longest text, in bytes, that is matched when its length is wrong anyway.
+const LONGEST_MATCHED: usize = 65_536;
+
 const NOT_NULL: &str = "Member must not be null";
 
 /// # Errors
@@ -214,7 +217,10 @@ fn broken(shape: &Shape, value: &Value) -> Vec<Cow<'static, str>> {
     match (&shape.kind, value) {
         (Kind::String, Value::String(text)) if breaks_text(constraints, text) => {
             let mut found = broken_size(constraints, utf16_length(text) as f64, "length");
-            let pattern = constraints.pattern.as_ref().filter(|pattern| !pattern.matches(text));
+            // What is far too long is refused already, and is not worth a match.
+            let worth = found.is_empty() || text.len() <= LONGEST_MATCHED;
+            let pattern = constraints.pattern.as_ref().filter(|_| worth);
+            let pattern = pattern.filter(|pattern| !pattern.matches(text));
             found.extend(pattern.map(|pattern| demand_pattern(pattern.text())));
             found.extend(breaks_choice(constraints, text).then(|| demand_choice(constraints)));
             found
