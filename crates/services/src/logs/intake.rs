@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SYNC: Duration = Duration::from_millis(500);
 /// Space is freed once in so many syncs.
 const RECLAIM_EVERY: u64 = 20;
+/// A group is forgotten when it was not used in between so many of those looks: ten minutes.
+const REST: u32 = 60;
 /// AWS: events further than this from now are refused; a function's are filed under now instead.
 pub const PAST: i64 = 14 * 86_400_000;
 pub const FUTURE: i64 = 2 * 3_600_000;
@@ -208,6 +210,7 @@ impl Intake {
             if let Err(error) = group.purge().and_then(|()| group.expire(now)) {
                 tracing::warn!(%error, "space of a log group could not be freed");
             }
+            group.rest(REST);
         }
     }
 }

@@ -66,7 +66,7 @@ impl Contents {
         };
         for entry in fs::read_dir(dir).map_err(at("list", dir))? {
             let path = entry.map_err(at("list", dir))?.path();
-            if path.to_str().is_some_and(|path| path.ends_with(".seg.new")) {
+            if path.extension().is_some_and(|extension| extension == "new") {
                 let _ = fs::remove_file(&path);
             }
             let Some(name) = Segment::name(&path) else { continue };
@@ -216,6 +216,12 @@ impl Contents {
         segment.seal();
         self.writers.retain(|_, writer| !Arc::ptr_eq(&writer.segment, &segment));
         Some(segment)
+    }
+
+    /// Whether nobody reads or writes any segment.
+    pub fn is_idle(&self) -> bool {
+        self.writers.is_empty()
+            && self.segments.iter().all(|segment| Arc::strong_count(segment) == 1)
     }
 
     /// Puts the copy that `old.without` made where `old` was.

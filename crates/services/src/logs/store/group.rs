@@ -2,6 +2,7 @@
 //!
 //! All changes go through one lock, which readers hold only to learn what there is to read.
 
+use super::checkpoint;
 use super::contents::{Batch, Contents};
 use super::durable::{MadeStream, Meta, sync_dir};
 use super::error::{LogsError, at};
@@ -26,6 +27,8 @@ struct State {
     gone: bool,
     /// Read at first use, so that a start costs nothing for logs that nobody asks for.
     contents: Option<Contents>,
+    /// Calls of [`Group::rest`] since the contents were used.
+    unused: u32,
 }
 
 /// Which streams of a group are meant.
@@ -47,7 +50,7 @@ pub struct StreamInfo {
 
 impl Group {
     pub(super) fn new(dir: PathBuf, meta: Meta) -> Self {
-        let state = Mutex::new(State { meta, gone: false, contents: None });
+        let state = Mutex::new(State { meta, gone: false, contents: None, unused: 0 });
         Self { dir, state, purging: Mutex::new(()) }
     }
 
@@ -174,10 +177,13 @@ impl Group {
             return Ok(());
         }
         for (segment, file) in dirty {
+            let index = segment.index().clone();
             if let Err(error) = file.sync_data() {
                 // The kernel may have dropped the pages: syncing again would lie. A new file it is.
                 segment.seal();
                 tracing::error!(path = %segment.path.display(), %error, "log events may be lost: a segment could not be synced");
+            } else if let Err(error) = segment.checkpoint(&file, &index) {
+                tracing::warn!(%error, "the next start will take longer");
             }
         }
         match sync_dir(&self.dir) {
@@ -198,6 +204,7 @@ impl Group {
         for file in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let path = file.path();
             if Segment::name(&path).is_some_and(|(day, _)| Segment::is_over(day, cutoff)) {
+                checkpoint::remove(&path);
                 fs::remove_file(&path).map_err(at("remove", &path))?;
             }
         }
@@ -224,6 +231,16 @@ impl Group {
         }
     }
 
+    /// Forgets what is in the group once nobody used it for `patience` calls; it is read again
+    /// when somebody does.
+    pub fn rest(&self, patience: u32) {
+        let mut state = self.state();
+        state.unused = state.unused.saturating_add(1);
+        if state.unused > patience && state.contents.as_ref().is_some_and(Contents::is_idle) {
+            state.contents = None;
+        }
+    }
+
     /// Nobody reads or writes the group from here on.
     pub(super) fn close(&self) {
         let _no_rewrite = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
@@ -232,6 +249,11 @@ impl Group {
         if let Some(contents) = state.contents.take() {
             contents.segments.iter().for_each(|segment| segment.retire());
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_loaded(&self) -> bool {
+        self.state().contents.is_some()
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -246,6 +268,7 @@ impl State {
 
     fn contents(&mut self, dir: &Path) -> Result<&mut Contents, LogsError> {
         self.present()?;
+        self.unused = 0;
         if self.contents.is_none() {
             self.contents = Some(Contents::load(dir, &self.meta)?);
         }

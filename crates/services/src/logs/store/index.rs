@@ -4,12 +4,13 @@
 //! log costs some 160 KiB of memory and the streams.
 
 use super::record::Record;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 const BLOCK: u32 = 256 * 1024;
 
 /// A run of whole frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     pub offset: u64,
     pub length: u32,
@@ -21,7 +22,7 @@ pub struct Block {
 }
 
 /// One stream's part of a segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     pub name: String,
     pub created: i64,
@@ -31,7 +32,7 @@ pub struct Span {
 }
 
 /// Times of a stream's events, Unix ms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     pub first: i64,
     pub last: i64,
@@ -48,7 +49,7 @@ impl Seen {
     }
 }
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Index {
     /// Bytes of good file.
     pub length: u64,

@@ -1,9 +1,10 @@
-//! Log groups on disk: `<root>/<account>/<region>/<group>/{group.json,<day>-<number>.seg}`.
+//! Log groups on disk: `<root>/<account>/<region>/<group>/{group.json,<day>-<number>.{seg,idx}}`.
 //!
 //! Synchronous: callers bring a thread that may wait for the disk. Appends are in the page cache
 //! when they return and on disk after the next [`Group::sync`]; settings are on disk when a call
 //! returns. Absent: a second process on the same directory, compression.
 
+mod checkpoint;
 mod contents;
 mod durable;
 mod error;

@@ -3,17 +3,20 @@
 //! A segment only grows at its end, by one writer; readers read up to what the index covers. It is
 //! `retired` before its file is removed or replaced, and a reader that finds it so starts anew.
 
+use super::checkpoint;
 use super::error::{LogsError, at};
 use super::index::Index;
 use super::record::{self, Frames, HEADER, Record};
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Milliseconds.
 pub const DAY: i64 = 86_400_000;
+/// A start reads at most about this much of each segment.
+const CHECKPOINT: u64 = 1024 * 1024;
 
 pub struct Segment {
     pub path: PathBuf,
@@ -23,6 +26,12 @@ pub struct Segment {
     index: Mutex<Index>,
     retired: AtomicBool,
     sealed: AtomicBool,
+    /// Bytes that the index on disk knows of.
+    checkpointed: AtomicU64,
+}
+
+fn empty() -> Index {
+    Index { length: HEADER as u64, ..Index::default() }
 }
 
 impl Segment {
@@ -34,6 +43,7 @@ impl Segment {
             index: Mutex::new(index),
             retired: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
+            checkpointed: AtomicU64::new(0),
         }
     }
 
@@ -51,8 +61,7 @@ impl Segment {
             let _ = fs::remove_file(&path);
             return Err(at("write", &path)(error));
         }
-        let index = Index { length: HEADER as u64, ..Index::default() };
-        Ok((Self::new(path, (day, number), index), file))
+        Ok((Self::new(path, (day, number), empty()), file))
     }
 
     /// Day and number in a file's name, `None` for other files.
@@ -69,33 +78,56 @@ impl Segment {
     /// Reads an existing file. What a crash left after the last good record is cut off; damage
     /// before that is said and passed over.
     pub fn load(path: PathBuf, name: (i64, u32)) -> Result<Self, LogsError> {
-        let bytes = fs::read(&path).map_err(at("read", &path))?;
-        if bytes.len() < HEADER && record::header().starts_with(&bytes) {
+        let (file, length) = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.metadata().map(|about| (file, about.len())))
+            .map_err(at("open", &path))?;
+        let bytes_from = |offset: u64, end: u64| {
+            let mut bytes = vec![0; end.saturating_sub(offset) as usize];
+            file.read_exact_at(&mut bytes, offset).map(|()| bytes).map_err(at("read", &path))
+        };
+        let head = bytes_from(0, length.min(HEADER as u64))?;
+        if head.len() < HEADER && record::header().starts_with(&head) {
             // A crash came between the file's name and its first bytes.
-            fs::write(&path, record::header()).map_err(at("write", &path))?;
-            let index = Index { length: HEADER as u64, ..Index::default() };
-            return Ok(Self::new(path, name, index));
+            file.write_all_at(&record::header(), 0).map_err(at("write", &path))?;
+        } else {
+            record::check_header(&head)
+                .map_err(|why| LogsError::Damaged { path: path.clone(), why: why.to_owned() })?;
         }
-        record::check_header(&bytes)
-            .map_err(|why| LogsError::Damaged { path: path.clone(), why: why.to_owned() })?;
-        let mut index = Index { length: HEADER as u64, ..Index::default() };
-        let mut frames = Frames::new(&bytes, HEADER);
+        let inode = file.metadata().map_err(at("open", &path))?.ino();
+        let mut index = checkpoint::read(&path, inode, length).unwrap_or_else(empty);
+        let known = index.length;
+        let bytes = bytes_from(known, length)?;
+        let mut frames = Frames::new(&bytes, 0);
         for frame in frames.by_ref() {
+            let offset = known + frame.offset as u64;
             if frame.skipped > 0 {
-                damage(&path, frame.offset as u64, frame.skipped);
+                damage(&path, offset, frame.skipped);
             }
-            index.add(frame.offset as u64, frame.length, &frame.record);
+            index.add(offset, frame.length, &frame.record);
         }
-        let torn = bytes.len() - frames.end();
-        if torn > 0 {
+        let good = known + frames.end() as u64;
+        if good < length {
+            let torn = length - good;
             tracing::warn!(path = %path.display(), bytes = torn, "cut a torn end off a log segment");
-            OpenOptions::new()
-                .write(true)
-                .open(&path)
-                .and_then(|file| file.set_len(frames.end() as u64))
-                .map_err(at("cut the end off", &path))?;
+            file.set_len(good).map_err(at("cut the end off", &path))?;
         }
-        Ok(Self::new(path, name, index))
+        let segment = Self::new(path, name, index);
+        segment.checkpointed.store(known, Ordering::Relaxed);
+        Ok(segment)
+    }
+
+    /// Keeps the index as it was when `index` was taken, if it has grown much since the last time.
+    /// Only what is synced may be kept: `index` is taken before the file is.
+    pub fn checkpoint(&self, file: &File, index: &Index) -> Result<(), LogsError> {
+        if index.length < self.checkpointed.load(Ordering::Relaxed) + CHECKPOINT {
+            return Ok(());
+        }
+        self.checkpointed.store(index.length, Ordering::Relaxed);
+        let inode = file.metadata().map_err(at("look at", &self.path))?.ino();
+        checkpoint::write(&self.path, inode, index)
     }
 
     pub fn index(&self) -> MutexGuard<'_, Index> {
@@ -161,7 +193,7 @@ impl Segment {
     pub fn without(&self, gone: &[u32]) -> Result<Option<Index>, LogsError> {
         let bytes = fs::read(&self.path).map_err(at("read", &self.path))?;
         let mut out = record::header().to_vec();
-        let mut index = Index { length: HEADER as u64, ..Index::default() };
+        let mut index = empty();
         for frame in Frames::new(&bytes, HEADER) {
             let stream = match &frame.record {
                 Record::Event(event) => event.stream,
@@ -189,6 +221,7 @@ impl Segment {
     pub fn replace(&self, copy: Option<Index>) -> Result<Option<Self>, LogsError> {
         let Some(index) = copy else { return self.remove().map(|()| None) };
         self.retire();
+        checkpoint::remove(&self.path);
         if let Err(error) = fs::rename(self.temporary(), &self.path) {
             self.retired.store(false, Ordering::SeqCst);
             return Err(at("put in place", &self.path)(error));
@@ -203,6 +236,7 @@ impl Segment {
     /// Frees the file's space once the last reader is done with it.
     pub fn remove(&self) -> Result<(), LogsError> {
         self.retire();
+        checkpoint::remove(&self.path);
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(at("remove", &self.path)(error))
@@ -271,5 +305,49 @@ mod tests {
         flipped[2] ^= 1;
         fs::write(&path, &flipped).unwrap();
         assert!(matches!(Segment::load(path, (1, 1)), Err(LogsError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_segment_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let (segment, file) = Segment::create(dir.path(), 1, 1).unwrap();
+        let record =
+            Record::Event(Event { seq: 1, stream: 1, at: DAY, ingested: 0, message: "a line" });
+        let mut bytes = Vec::new();
+        record::encode(&record, &mut bytes);
+        let records = [(bytes.len(), record)];
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        assert!(segment.append(&full, &bytes, &records).is_err());
+        assert!(segment.is_sealed(), "what cannot be cut back is not written to again");
+        assert_eq!(*segment.index(), empty());
+        segment.append(&file, &bytes, &records).unwrap();
+        assert_eq!(segment.index().last_seq, 1);
+    }
+
+    #[test]
+    fn a_start_reads_only_what_came_after_the_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        let (segment, file) = Segment::create(dir.path(), 1, 1).unwrap();
+        let message = "x".repeat(200_000);
+        let append = |seq: u64| {
+            let event = Event { seq, stream: 1, at: DAY, ingested: 0, message: &message };
+            let record = Record::Event(event);
+            let mut bytes = Vec::new();
+            record::encode(&record, &mut bytes);
+            segment.append(&file, &bytes, &[(bytes.len(), record)]).unwrap();
+        };
+        (1..=6).for_each(append);
+        segment.checkpoint(&file, &segment.index().clone()).unwrap();
+        (7..=8).for_each(append);
+        let whole = segment.index().clone();
+        let loaded = Segment::load(segment.path.clone(), (1, 1)).unwrap();
+        assert_eq!(*loaded.index(), whole);
+        // Damage before the checkpoint shows that it was not read; without one, it is.
+        file.write_all_at(&[0; 64], 100).unwrap();
+        let loaded = Segment::load(segment.path.clone(), (1, 1)).unwrap();
+        assert_eq!(*loaded.index(), whole);
+        checkpoint::remove(&segment.path);
+        let loaded = Segment::load(segment.path.clone(), (1, 1)).unwrap();
+        assert_ne!(*loaded.index(), whole);
     }
 }

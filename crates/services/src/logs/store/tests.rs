@@ -209,6 +209,36 @@ fn readers_beside_a_writer_and_a_purge_see_each_event_once() {
 }
 
 #[test]
+fn a_group_that_nobody_uses_is_forgotten_and_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let group = store.create(&scope(), "g", NOW, Settings::default()).unwrap();
+    let filler = "x".repeat(100_000);
+    for n in 0..30 {
+        put(&group, "s", &[event(NOW + n, format!("{n} {filler}"))]);
+    }
+    let before = all(&group, &Which::All, false, 100);
+    group.rest(0);
+    assert!(group.is_loaded(), "its file is still written to");
+    group.sync().unwrap();
+    put(&group, "s", &[event(NOW + 99, "after the checkpoint")]);
+    group.sync().unwrap();
+    group.sync().unwrap();
+    group.rest(1);
+    assert!(group.is_loaded(), "its rest was too short");
+    group.rest(1);
+    assert!(!group.is_loaded());
+    let (stored, after) = (group.stored_bytes(), all(&group, &Which::All, false, 100));
+    assert_eq!(after[..30], before[..]);
+    assert_eq!(after[30..], ["after the checkpoint"]);
+    assert_eq!(group.stored_bytes(), stored);
+    put(&group, "s", &[event(NOW + 100, "more")]);
+    group.delete_stream("s").unwrap();
+    group.purge().unwrap();
+    assert!(bytes_in(dir.path()) < 1_000);
+}
+
+#[test]
 fn names_become_file_names_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let long = "/a.b#".repeat(100);
