@@ -5,8 +5,8 @@
 //! (header or presigned), then by `X-Amz-Target`, then by a REST path, then by being a form.
 
 use crate::model::{Operation, Protocol, Service, operations, services};
-use crate::{ApiError, percent};
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use crate::{ApiError, percent, sigv4};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 /// Where a request goes.
@@ -31,7 +31,7 @@ pub enum OperationRef {
 /// in the query protocol, `SerializationException` when a label does not decode to UTF-8.
 pub fn route(parts: &Parts) -> Result<Route, ApiError> {
     let target = header(parts, "x-amz-target");
-    match scope_service(parts) {
+    match sigv4::claimed_scope(parts).map(|scope| scope.service) {
         Some(name) => {
             let mut known = false;
             for service in services().iter().filter(|service| service.signing_name == name) {
@@ -40,7 +40,7 @@ pub fn route(parts: &Parts) -> Result<Route, ApiError> {
                     return Ok(route);
                 }
             }
-            Err(if known { unknown_operation(parts, target) } else { unknown_service(&name) })
+            Err(if known { unknown_operation(parts, target) } else { unknown_service(name) })
         }
         None => {
             for service in services() {
@@ -69,16 +69,6 @@ pub(crate) fn by_action(
         let message = format!("Could not find operation {action} for version {version}");
         ApiError::new("InvalidAction", message).with_status(400)
     })
-}
-
-/// The service in the credential scope, `AKID/20261122/region/SERVICE/aws4_request`.
-fn scope_service(parts: &Parts) -> Option<String> {
-    let of_scope = |scope: &str| scope.rsplit('/').nth(1).map(str::to_owned);
-    if let Some(value) = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) {
-        let (_, credential) = value.split_once("Credential=")?;
-        return of_scope(credential.split([',', ' ']).next()?);
-    }
-    of_scope(&percent::query_value(parts.uri.query(), "X-Amz-Credential")?)
 }
 
 fn addressed_without_scope(service: &Service, parts: &Parts, target: Option<&str>) -> bool {

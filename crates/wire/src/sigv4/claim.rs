@@ -1,6 +1,6 @@
 //! What a request says about its signature, before any of it is believed.
 
-use super::{invalid, refused, time};
+use super::{Scope, invalid, refused, time};
 use crate::{ApiError, percent};
 use http::header::{AUTHORIZATION, DATE};
 use http::request::Parts;
@@ -65,11 +65,12 @@ impl<'p> Claim<'p> {
             return Err(missing());
         };
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
-        for field in fields.split(',').map(str::trim).filter(|field| !field.is_empty()) {
+        for field in self::fields(fields) {
             match field.split_once('=') {
-                Some(("Credential", value)) => credential = Some(value),
-                Some(("SignedHeaders", value)) => signed_headers = Some(value),
-                Some(("Signature", value)) => signature = Some(value),
+                // The first of each counts, as it does for `claimed_scope`.
+                Some(("Credential", value)) => credential = credential.or(Some(value)),
+                Some(("SignedHeaders", value)) => signed_headers = signed_headers.or(Some(value)),
+                Some(("Signature", value)) => signature = signature.or(Some(value)),
                 Some(_) => {}
                 None => {
                     return Err(incomplete(format!(
@@ -252,6 +253,26 @@ impl<'p> Claim<'p> {
     fn names(&self) -> impl Iterator<Item = &'p str> {
         super::canonical::names(self.signed_headers)
     }
+}
+
+/// The scope that a request says it was signed for, believing it: `None` if it does not say. This is
+/// how services are told apart before, and without, verifying.
+pub fn claimed_scope(parts: &Parts) -> Option<Scope<'_>> {
+    let credential = match parts.headers.get(AUTHORIZATION) {
+        Some(header) => {
+            let list = header.to_str().ok()?.strip_prefix(ALGORITHM)?;
+            fields(list).find_map(|field| field.strip_prefix("Credential="))?
+        }
+        None => percent::pairs(parts.uri.query().unwrap_or_default())
+            .find_map(|(name, value)| (name == "X-Amz-Credential").then_some(value))?,
+    };
+    let [_, _, region, service, _] = elements(credential)?;
+    Some(Scope { region, service })
+}
+
+/// The fields after the algorithm in an `Authorization` header.
+fn fields(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|field| !field.is_empty())
 }
 
 /// Whether the query string carries a signature.

@@ -11,6 +11,7 @@ mod key;
 mod sign;
 mod time;
 
+pub use claim::claimed_scope;
 pub use sign::{Credentials, Scope, SignError, presign, sign};
 
 use crate::ApiError;

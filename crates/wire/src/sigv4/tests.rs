@@ -263,6 +263,25 @@ fn a_token_is_for_its_key_and_no_other() {
 }
 
 #[test]
+fn the_claimed_scope_is_the_one_that_is_verified() {
+    let fixture = fixture();
+    for request in &fixture.requests {
+        let parts = request.parts().unwrap();
+        let scope = claimed_scope(&parts).unwrap();
+        assert_eq!((scope.region, scope.service), (&*request.region, &*request.service));
+    }
+    let mut request = fixture.plain();
+    request.replace("Authorization", |value| {
+        value.replace(
+            "Credential=",
+            "Credential=AK/20261122/us-east-1/sts/aws4_request, Credential=",
+        )
+    });
+    assert_eq!(claimed_scope(&request.parts().unwrap()).unwrap().service, "sts");
+    assert!(fixture.verify(&request, b"", fixture.now_ms).is_err());
+}
+
+#[test]
 fn the_body_is_not_asked_for_when_the_head_is_wrong() {
     let fixture = fixture();
     let parts = fixture.plain().parts().unwrap();
