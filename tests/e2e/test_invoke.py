@@ -187,7 +187,10 @@ def test_payload_of_six_megabytes(client, echo):
 
 def test_payload_too_large(access, echo):
     answer = aws.send(access, "POST", invoke_path(echo), b'"' + b"x" * (6 * 1024 * 1024) + b'"')
-    assert (answer.status, answer.error) == (413, "RequestTooLargeException")
+    # AWS: one name or the other, depending on which of its layers refuses.
+    assert answer.status == 413
+    assert answer.error in ("RequestTooLargeException", "RequestEntityTooLargeException")
+    assert "6291456" in answer.message
 
 
 def test_client_context_is_checked(access, echo):
@@ -204,18 +207,16 @@ def test_missing_function(access):
     assert answer.message in (f"Function not found: {arn}", f"Function not found: {arn}:$LATEST")
 
 
-def test_runtime_that_this_machine_has_not(client, function):
-    """Says what is missing and how to get it; never hangs, never answers for the function."""
-    name = function(ECHO, Runtime="java21", Handler="app.Handler::run", wait=False)
-
-    def ready():
-        state = client.get_function_configuration(FunctionName=name)["State"]
-        return state != "Pending"
-
-    wait_until(ready, "the end of Pending")
+def test_runtime_that_is_not_there(client, function):
+    """Says what is missing, at the creation or at the call; never hangs, never answers for it."""
     with pytest.raises(client.exceptions.ClientError) as caught:
-        answer = client.invoke(FunctionName=name)
-        pytest.skip(f"java21 runs here: {answer['Payload'].read()[:200]}")
+        name = function(ECHO, Runtime="java21", Handler="app.Handler::run", wait=False)
+
+        def ready():
+            return client.get_function_configuration(FunctionName=name)["State"] != "Pending"
+
+        wait_until(ready, "the end of Pending")
+        client.invoke(FunctionName=name)
     assert "java21" in str(caught.value)
 
 

@@ -305,7 +305,7 @@ def test_aws_logs_tail_follow(server, client, logs, function, aws_v2, tmp_path):
     out = tmp_path / "out"
     with open(out, "wb") as sink:
         tail = subprocess.Popen(
-            [aws_v2, "logs", "tail", group(name), "--follow"],
+            [aws_v2, *aws.endpoint_option(server, aws_v2), "logs", "tail", group(name), "--follow"],
             env={**aws.cli_environment(server), "PYTHONUNBUFFERED": "1"},
             stdout=sink, stderr=subprocess.STDOUT,
         )  # fmt: skip

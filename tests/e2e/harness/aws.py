@@ -129,13 +129,18 @@ def exchange(access, method, path, body, headers):
 def cli(server, *arguments, program=None, check=True, timeout=60):
     """Runs the aws command line as a user would after `eval "$(lamplight env)"`."""
     environment = cli_environment(server)
-    command = [program or place.aws_v1(), *arguments]
+    command = [program or place.aws_v1(), *endpoint_option(server, program), *arguments]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, timeout=timeout
     )
     if check:
         assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def endpoint_option(server, program):
+    """Debian's aws cli of version 2 is from before AWS_ENDPOINT_URL (2.13)."""
+    return ["--endpoint-url", server.endpoint] if program else []
 
 
 def cli_environment(server):

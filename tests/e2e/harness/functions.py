@@ -36,7 +36,7 @@ def deploy(client, package, wait=True, **settings):
 
 def call(client, name, event=None, **settings):
     """Invokes and returns (payload, answer); the payload is decoded JSON."""
-    answer = client.invoke(FunctionName=name, Payload=json.dumps(event or {}), **settings)
+    answer = client.invoke(FunctionName=name, Payload=json.dumps({} if event is None else event), **settings)
     return code.payload(answer), answer
 
 

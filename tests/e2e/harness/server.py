@@ -41,9 +41,10 @@ class Server:
 
         def ready():
             assert self.process.poll() is None, f"the server ended:\n{self.log()}"
-            return endpoint.exists() and endpoint.read_text().strip()
+            # The URL is the first line.
+            return endpoint.exists() and endpoint.read_text().split()[:1]
 
-        self.endpoint = leftovers.wait_until(ready, "the endpoint file", 30)
+        [self.endpoint] = leftovers.wait_until(ready, "the endpoint file", 30)
         return self
 
     def launch(self):
