@@ -2,7 +2,7 @@
 //!
 //! Keeps what routing, validation and encoding read, in the order of the source; drops
 //! documentation, examples, paginators and waiters. The same input gives the same bytes. Python is
-//! a child process here, and only to find or fetch botocore.
+//! a child process here, and only to fetch botocore.
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
@@ -69,11 +69,11 @@ const SHAPE: &[&str] = &[
 ];
 const ERROR: &[&str] = &["code", "httpStatusCode", "senderFault"];
 
-/// `codegen [--botocore DIR]`: DIR is the `botocore` package directory; without it the package
-/// Python finds is taken, or the newest one is installed into a temporary directory.
+/// `codegen [--botocore DIR]`: DIR is the `botocore` package directory; without it the newest
+/// one is installed into a temporary directory.
 pub fn run(arguments: &[String]) -> Result<()> {
     let (package, scratch) = match arguments {
-        [] => locate()?,
+        [] => install().map(|(package, scratch)| (package, Some(scratch)))?,
         [flag, dir] if flag == "--botocore" => (PathBuf::from(dir), None),
         _ => bail!("usage: codegen [--botocore DIR]"),
     };
@@ -95,15 +95,8 @@ pub fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The package directory, and the temporary directory to remove afterwards if one was made.
-fn locate() -> Result<(PathBuf, Option<PathBuf>)> {
-    let find = "import botocore, os; print(os.path.dirname(botocore.__file__))";
-    if let Ok(found) = Command::new("python3").args(["-c", find]).output()
-        && found.status.success()
-    {
-        let package = String::from_utf8(found.stdout)?;
-        return Ok((PathBuf::from(package.trim()), None));
-    }
+/// The newest botocore: its package directory, and the temporary directory to remove afterwards.
+fn install() -> Result<(PathBuf, PathBuf)> {
     let scratch = std::env::temp_dir().join(format!("botocore-{}", std::process::id()));
     let installed = Command::new("python3")
         .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
@@ -114,7 +107,7 @@ fn locate() -> Result<(PathBuf, Option<PathBuf>)> {
     if !installed.success() {
         bail!("pip could not install botocore; give its directory with --botocore");
     }
-    Ok((scratch.join("botocore"), Some(scratch)))
+    Ok((scratch.join("botocore"), scratch))
 }
 
 fn inflate(path: &Path) -> Result<Vec<u8>> {
