@@ -111,6 +111,15 @@ LOADING = [
     Case("exit at import", "import sys\nprint('bye')\nsys.exit(7)", exit=7, answers=[], prints=["bye"]),
     Case("handler cannot be called", "handler = 3", answers=[Failed("TypeError", "'int' object is not callable")],
          differs="shows frames of its own"),
+    Case("the function's files do not hide Python's", {
+        "app.py": returns("[hasattr(m, 'me') for m in (types, json, string, colorsys)]",
+                          "import types, json, string, colorsys, logging\nlogging.warning('w')"),
+        **{name + ".py": "me = 1" for name in ("types", "json", "string", "colorsys", "logging", "traceback")}},
+         answers=[[False, False, False, True]], prints=["[WARNING]\tTIME\t\tw"],
+         differs="is started in the function's folder here, and finds its files itself"),
+    Case("logging keeps its loader", returns("[logging.__spec__.loader is logging.__loader__, "
+         "type(logging.__loader__).__name__, 'def getLogger' in inspect.getsource(logging)]", "import inspect, logging"),
+         answers=[[True, "SourceFileLoader", True]]),
     Case("task root comes first", {"app.py": returns("[colorsys.me, sys.path[0]]", "import colorsys, sys"),
                                    "colorsys.py": "me = 'mine'"},
          answers=[["mine", "/var/task"]], differs="has '' in place of the task root's name"),

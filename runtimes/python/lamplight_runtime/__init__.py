@@ -1,8 +1,8 @@
 """Lamplight's client of the Lambda Runtime API for Python.
 
-The modules imported at start (`loop`, `wire`, `codec`, `context`) use only what the
-interpreter has built in or loads in well under a millisecond. `faults` and `logs`
-are imported when a function fails or imports `logging`.
+The modules imported at start use only what the interpreter has built in or loads in
+well under a millisecond. `faults` is imported when something has failed, and `logs`
+imports what it needs when a function imports `logging`.
 """
 
 

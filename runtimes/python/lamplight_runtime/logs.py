@@ -1,8 +1,8 @@
 """The root logger as functions find it on AWS, made when they import `logging`.
 
 `logging` costs as much as the rest of the start, and many functions never use it.
-So a finder waits for it at the head of `sys.meta_path`, steps aside at its first
-import, and sets it up right after it was loaded, before the importer sees it.
+So `imports` waits for it, and has it set up right after it was loaded, before the
+importer sees it.
 
 Invariant: `current` holds the ids of the running invocation. Absent: the frame
 protocol on a telemetry file descriptor; everything goes to stdout.
@@ -19,47 +19,7 @@ class current:
     tenant_id = None
 
 
-def watch():
-    if "logging" in sys.modules:
-        _set_up(sys.modules["logging"])
-    else:
-        sys.meta_path.insert(0, _Finder())
-
-
-class _Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name != "logging":
-            return None
-        sys.meta_path.remove(self)
-        for finder in sys.meta_path:
-            spec = finder.find_spec(name, path, target)
-            if spec is not None:
-                spec.loader = _Loader(spec.loader)
-                return spec
-        return None
-
-
-class _Loader:
-    """Stands in for the real loader for the length of one import."""
-
-    def __init__(self, real):
-        self._real = real
-
-    def __getattr__(self, name):
-        return getattr(self._real, name)
-
-    def create_module(self, spec):
-        return self._real.create_module(spec)
-
-    def exec_module(self, module):
-        module.__spec__.loader = module.__loader__ = self._real
-        self._real.exec_module(module)
-        # A file called logging.py of the function itself is none of our business.
-        if hasattr(module, "getLogger") and hasattr(module, "Formatter"):
-            _set_up(module)
-
-
-def _set_up(logging):
+def set_up(logging):
     import time
 
     level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()

@@ -10,7 +10,7 @@ import io
 import os
 import sys
 
-from . import Fault, codec, logs, wire
+from . import Fault, codec, imports, logs, wire
 from .context import LambdaContext
 
 TRACE = "_X_AMZN_TRACE_ID"
@@ -29,7 +29,7 @@ def run(handler_name, address):
     sys.stdout = sys.__stdout__ = _unbuffered(sys.stdout)
     sys.stderr = sys.__stderr__ = _unbuffered(sys.stderr)
     api = wire.RuntimeApi(address)
-    logs.watch()
+    imports.install()
     try:
         handler = load(handler_name)
     except Exception as error:
