@@ -194,7 +194,7 @@ impl Findings<'_> {
     fn payload(&mut self, member: &Member, length: usize) {
         let shape = self.service.shape(member.shape);
         let path = Path::Member(&Path::Root, &member.name);
-        for constraint in broken_size(&shape.constraints, length as f64, "length") {
+        for constraint in broken_size(shape, length as f64) {
             self.push(format!("Value at '{path}' failed to satisfy constraint: {constraint}"));
         }
     }
@@ -216,7 +216,7 @@ fn broken(shape: &Shape, value: &Value) -> Vec<Cow<'static, str>> {
     let constraints = &shape.constraints;
     match (&shape.kind, value) {
         (Kind::String, Value::String(text)) if breaks_text(constraints, text) => {
-            let mut found = broken_size(constraints, utf16_length(text) as f64, "length");
+            let mut found = broken_size(shape, utf16_length(text) as f64);
             // What is far too long is refused already, and is not worth a match.
             let worth = found.is_empty() || text.len() <= LONGEST_MATCHED;
             let pattern = constraints.pattern.as_ref().filter(|_| worth);
@@ -225,17 +225,11 @@ fn broken(shape: &Shape, value: &Value) -> Vec<Cow<'static, str>> {
             found.extend(breaks_choice(constraints, text).then(|| demand_choice(constraints)));
             found
         }
-        (Kind::Blob, Value::String(text)) => {
-            broken_size(constraints, decoded_length(text) as f64, "length")
-        }
-        (Kind::List { .. }, Value::Array(values)) => {
-            broken_size(constraints, values.len() as f64, "length")
-        }
-        (Kind::Map { .. }, Value::Object(entries)) => {
-            broken_size(constraints, entries.len() as f64, "length")
-        }
+        (Kind::Blob, Value::String(text)) => broken_size(shape, decoded_length(text) as f64),
+        (Kind::List { .. }, Value::Array(values)) => broken_size(shape, values.len() as f64),
+        (Kind::Map { .. }, Value::Object(entries)) => broken_size(shape, entries.len() as f64),
         (Kind::Integer | Kind::Long | Kind::Double, Value::Number(number)) => {
-            broken_size(constraints, number.as_f64().unwrap_or_default(), "value")
+            broken_size(shape, number.as_f64().unwrap_or_default())
         }
         _ => Vec::new(),
     }
@@ -264,34 +258,32 @@ fn breaks_size(constraints: &Constraints, size: f64) -> bool {
     constraints.max.is_some_and(|max| size > max) || constraints.min.is_some_and(|min| size < min)
 }
 
-fn broken_size(constraints: &Constraints, size: f64, what: &str) -> Vec<Cow<'static, str>> {
-    if !breaks_size(constraints, size) {
-        return Vec::new();
-    }
-    let (bound, word) = match constraints.max.filter(|max| size > *max) {
-        Some(max) => (max, "less"),
-        None => (constraints.min.unwrap_or_default(), "greater"),
-    };
-    vec![format!("Member must have {what} {word} than or equal to {bound}").into()]
+fn broken_size(shape: &Shape, size: f64) -> Vec<Cow<'static, str>> {
+    let Constraints { min, max, .. } = shape.constraints;
+    let above = max.filter(|max| size > *max).map(|max| demand_size(&shape.kind, "less", max));
+    let below = min.filter(|min| size < *min).map(|min| demand_size(&shape.kind, "greater", min));
+    above.into_iter().chain(below).collect()
 }
 
 /// All that a scalar shape demands, in AWS's order.
 fn demands(shape: &Shape) -> impl Iterator<Item = Cow<'static, str>> {
     let constraints = &shape.constraints;
-    let number = matches!(shape.kind, Kind::Integer | Kind::Long | Kind::Double);
-    let what = if number { "value" } else { "length" };
-    // AWS: bounds of a double are printed as doubles (`1.0`).
-    let double = matches!(shape.kind, Kind::Double);
-    let bound = move |bound: f64| if double { format!("{bound:?}") } else { bound.to_string() };
-    let at_most = constraints
-        .max
-        .map(|max| format!("Member must have {what} less than or equal to {}", bound(max)).into());
-    let at_least = constraints.min.map(|min| {
-        format!("Member must have {what} greater than or equal to {}", bound(min)).into()
-    });
+    let at_most = constraints.max.map(|max| demand_size(&shape.kind, "less", max));
+    let at_least = constraints.min.map(|min| demand_size(&shape.kind, "greater", min));
     let pattern = constraints.pattern.as_ref().map(|pattern| demand_pattern(pattern.text()));
     let choice = (!constraints.choices.is_empty()).then(|| demand_choice(constraints));
     [at_most, at_least, pattern, choice].into_iter().flatten()
+}
+
+fn demand_size(kind: &Kind, word: &str, bound: f64) -> Cow<'static, str> {
+    let number = matches!(kind, Kind::Integer | Kind::Long | Kind::Double);
+    let what = if number { "value" } else { "length" };
+    // AWS: bounds of a double are printed as doubles (`1.0`).
+    let bound = match kind {
+        Kind::Double => format!("{bound:?}"),
+        _ => bound.to_string(),
+    };
+    format!("Member must have {what} {word} than or equal to {bound}").into()
 }
 
 fn demand_pattern(pattern: &str) -> Cow<'static, str> {

@@ -138,6 +138,33 @@ fn several_findings_are_joined_and_counted() {
 }
 
 #[test]
+fn numbers_and_their_bounds_are_printed_as_java_does() {
+    let provider = |memory: Value| {
+        json!({"FunctionName": "f", "CapacityProviderConfig": {
+        "LambdaManagedInstancesCapacityProviderConfig": {
+            "CapacityProviderArn": "arn:aws:lambda:us-east-1:111111111111:capacity-provider:c",
+            "ExecutionEnvironmentMemoryGiBPerVCpu": memory,
+        }}})
+    };
+    let (_, message) = refused("lambda", "UpdateFunctionConfiguration", provider(json!(9)));
+    assert!(
+        message.ends_with(
+            "Value '9.0' at 'capacityProviderConfig.lambdaManagedInstancesCapacityProviderConfig.\
+             executionEnvironmentMemoryGiBPerVCpu' failed to satisfy constraint: Member must have \
+             value less than or equal to 8.0"
+        ),
+        "{message}"
+    );
+    let input = json!({"FunctionName": "f", "Timeout": 0});
+    let (_, message) = refused("lambda", "UpdateFunctionConfiguration", input);
+    assert_eq!(
+        message,
+        "1 validation error detected: Value '0' at 'timeout' failed to satisfy constraint: Member \
+         must have value greater than or equal to 1"
+    );
+}
+
+#[test]
 fn secrets_are_not_echoed() {
     let input = json!({"FunctionName": "f", "Environment": {"Variables": {"1BAD": "secret"}}});
     let (_, message) = refused("lambda", "UpdateFunctionConfiguration", input);
