@@ -67,6 +67,28 @@ async fn a_newer_database_is_refused_and_not_touched() {
 }
 
 #[tokio::test]
+async fn a_newer_database_that_crashed_keeps_its_log() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(open(dir.path()).unwrap());
+    let path = |name| dir.path().join(name);
+    let newer = Connection::open(other.path().join("state.db")).unwrap();
+    newer
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; CREATE TABLE t (x); PRAGMA user_version = 99; \
+             PRAGMA wal_checkpoint(TRUNCATE); INSERT INTO t VALUES (1);",
+        )
+        .unwrap();
+    // Copied while it is open: as a crash leaves it.
+    for name in ["state.db", "state.db-wal"] {
+        std::fs::copy(other.path().join(name), path(name)).unwrap();
+    }
+    let before = ["state.db", "state.db-wal"].map(|name| std::fs::read(path(name)).unwrap());
+    assert!(matches!(open(dir.path()), Err(OpenError::Newer { found: 99, .. })));
+    let after = ["state.db", "state.db-wal"].map(|name| std::fs::read(path(name)).unwrap());
+    assert!(before == after && !before[1].is_empty());
+}
+
+#[tokio::test]
 async fn damage_is_named_and_not_served() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();

@@ -32,6 +32,7 @@ pub(super) enum Request {
 /// How much of the changelog is kept.
 pub(super) struct Retention {
     pub age: Duration,
+    /// At least one.
     pub rows: i64,
     /// Revisions between two looks.
     pub every: i64,
@@ -234,7 +235,7 @@ impl Writer {
             )
             .optional()?;
         let by_age = first_kept.unwrap_or(self.rev.0);
-        let cut = by_age.max(self.rev.0 - self.retention.rows + 1).min(self.rev.0);
+        let cut = by_age.max(self.rev.0 - self.retention.rows + 1);
         self.connection.execute("DELETE FROM changelog WHERE rev < ?1", [cut])?;
         self.trimmed_at = self.rev;
         Ok(())

@@ -244,6 +244,35 @@ async fn shared_code_stays_until_its_last_function_goes() {
 }
 
 #[tokio::test]
+async fn a_change_that_fails_does_not_take_the_code_of_others_along() {
+    let (world, catalog) = one_active().await;
+    let used = BTreeSet::from([digest("PK 1")]);
+    let dry = CodeChange { dry_run: true, ..code("PK 1") };
+    catalog.update_code(&named("thumbs"), dry).await.unwrap();
+    assert_eq!((world.stored().await, world.unpacked()), (used.clone(), used.clone()));
+    *world.worker.failure.lock().unwrap() = Some(PrepareError::Failed("no space".into()));
+    assert!(matches!(catalog.add("twin", "PK 1").await, Err(CatalogError::Unavailable(_))));
+    assert_eq!((world.stored().await, world.unpacked()), (used.clone(), used));
+}
+
+#[tokio::test]
+async fn code_storage_has_an_end() {
+    let world = World::new();
+    let active = (*world.catalog().await.add("big", "PK 1").await.unwrap()).clone();
+    let size = limits::CODE_STORAGE - 3;
+    let big =
+        FunctionRecord { code: CodeRef { size, ..active.code }, state: State::Active, ..active };
+    let key = super::tables::key(&arn("big")).unwrap();
+    let put = lamplight_store::Op::Put(key, big.to_bytes().into());
+    world.meta.txn(vec![put]).await.unwrap();
+    let catalog = world.catalog().await;
+    assert_eq!(text(catalog.add("more", "PK 2").await), "Code storage limit exceeded.");
+    assert!(catalog.add("fits", "PK").await.is_ok());
+    assert!(catalog.update_code(&named("big"), code("PK 2")).await.is_ok(), "it replaces");
+    assert!(catalog.add("more", "PK 2").await.is_ok());
+}
+
+#[tokio::test]
 async fn a_thousand_updates_do_not_fill_the_disk() {
     let (world, catalog) = one_active().await;
     let function = named("thumbs");
