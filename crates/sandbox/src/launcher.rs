@@ -1,7 +1,6 @@
 //! Makes sandboxes: everything that is set up once, and the order in which one is built.
 
 use crate::cgroup::Cgroups;
-use crate::control::Control;
 use crate::network::Network;
 use crate::remains::Remains;
 use crate::sandbox::{Layout, Parts, Sandbox};
@@ -145,8 +144,9 @@ fn build(shared: &Arc<Shared>, spec: &Spec) -> Result<Parts, SandboxError> {
         Layout::prepare(mode, &shared.options.run_dir, spec).map_err(SandboxError::RunDir)?;
     remains.directory = layout.directory.clone();
     if let Some(cgroups) = &shared.cgroups {
-        remains.group =
-            Some(cgroups.create(&spec.id, spec.memory_mb).map_err(SandboxError::Cgroup)?);
+        remains.group = Some(
+            cgroups.create(&spec.id, spec.memory_mb, spec.tmp_mb).map_err(SandboxError::Cgroup)?,
+        );
     }
 
     let (ours, theirs) = channel::pair().map_err(SandboxError::Talk)?;
@@ -264,24 +264,4 @@ fn give_back(shared: &Shared, slot: u32) {
         network.disconnect(slot);
     }
     shared.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
-}
-
-impl Sandbox {
-    fn new(parts: Parts, env: &Env) -> Result<Self, SandboxError> {
-        let control =
-            parts.control.try_clone().and_then(Control::new).map_err(SandboxError::Talk)?;
-        let control = Arc::new(control);
-        parts.listener.set_nonblocking(true).map_err(SandboxError::Talk)?;
-        let listener =
-            tokio::net::TcpListener::from_std(parts.listener).map_err(SandboxError::Talk)?;
-        let reader = control.clone();
-        env.tasks.spawn(async move { reader.listen().await });
-        Ok(Self::assemble(
-            control,
-            listener,
-            (parts.runtime_api, parts.layout),
-            parts.remains,
-            env.clone(),
-        ))
-    }
 }

@@ -1,6 +1,6 @@
 //! One sandbox: programs are started, killed and counted in it until it is destroyed.
 
-use crate::cgroup::Group;
+use crate::cgroup::{Group, Watch};
 use crate::control::Control;
 use crate::remains::Remains;
 use crate::{Mode, Program, Running, SandboxError, Spec};
@@ -11,11 +11,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
 
 /// A living sandbox. Dropping it destroys it, blocking for a few milliseconds; [`Self::destroy`]
 /// does the same without blocking.
 pub struct Sandbox {
     control: Arc<Control>,
+    /// The task that minds the memory limit.
+    watching: Option<AbortHandle>,
     listener: Option<TcpListener>,
     runtime_api: String,
     layout: Layout,
@@ -72,14 +75,28 @@ impl Layout {
 }
 
 impl Sandbox {
-    pub(crate) fn assemble(
-        control: Arc<Control>,
-        listener: TcpListener,
-        (runtime_api, layout): (String, Layout),
-        remains: Remains,
-        env: Env,
-    ) -> Self {
-        Self { control, listener: Some(listener), runtime_api, layout, remains: Some(remains), env }
+    /// Begins to talk to what the launcher has built.
+    pub(crate) fn new(parts: Parts, env: &Env) -> Result<Self, SandboxError> {
+        let Parts { control, listener, runtime_api, layout, remains } = parts;
+        listener.set_nonblocking(true).map_err(SandboxError::Talk)?;
+        let listener = TcpListener::from_std(listener).map_err(SandboxError::Talk)?;
+        let control = Arc::new(Control::new(control).map_err(SandboxError::Talk)?);
+        let reader = control.clone();
+        env.tasks.spawn(async move { reader.listen().await });
+        let watch = match &remains.group {
+            Some(group) => Watch::new(group).map_err(SandboxError::Cgroup)?,
+            None => None,
+        };
+        let watching = watch.map(|watch| env.tasks.spawn(watch.run()).abort_handle());
+        Ok(Self {
+            control,
+            watching,
+            listener: Some(listener),
+            runtime_api,
+            layout,
+            remains: Some(remains),
+            env: env.clone(),
+        })
     }
 
     /// The listener of the Runtime API, which only programs in this sandbox can reach (in process
@@ -144,7 +161,7 @@ impl Sandbox {
         self.group()?.memory_peak()
     }
 
-    /// How many processes the kernel has killed because the sandbox ran out of memory.
+    /// How many processes were killed because the sandbox ran out of memory.
     pub fn oom_kills(&self) -> u64 {
         self.group().map_or(0, Group::oom_kills)
     }
@@ -163,6 +180,9 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.control.hang_up();
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Spec {
     /// Shown read-only. Files must be readable by everybody: the program runs as a user that owns
     /// nothing on the host. Directories above a source need not be.
     pub binds: Vec<Bind>,
-    /// Limit of memory in MiB; `/tmp` counts against it. Also sets the share of CPU.
+    /// Limit of memory in MiB, `/tmp` not counted. Also sets the share of CPU.
     pub memory_mb: u32,
     /// Size of `/tmp` in MiB.
     pub tmp_mb: u32,

@@ -115,6 +115,29 @@ async fn s4_too_much_memory_kills_and_is_counted() {
 }
 
 #[tokio::test]
+async fn s4_tmp_and_memory_are_two_sizes() {
+    if !is_root() {
+        return skip("s4_tmp_and_memory_are_two_sizes", "needs root for cgroups");
+    }
+    let bench = Bench::new(Mode::Namespaces);
+    let mut spec = bench.spec("sizes");
+    (spec.memory_mb, spec.tmp_mb) = (64, 256);
+    let sandbox = bench.launcher.launch(spec).await.unwrap();
+    // Four times the memory in /tmp, and half of the memory beside it.
+    let (text, exit) = run(&sandbox, probe(&sandbox, &["both", "240", "32"])).await;
+    assert_eq!((text.as_str(), exit), ("done\n", Exit::Code(0)));
+    assert_eq!(sandbox.oom_kills(), 0);
+    run(&sandbox, shell("rm /tmp/kept")).await;
+    let (_, exit) = run(&sandbox, probe(&sandbox, &["both", "200", "600"])).await;
+    assert_eq!(exit, Exit::Signal(9));
+    assert!(sandbox.oom_kills() >= 1);
+    // It goes on as before.
+    let (text, exit) = run(&sandbox, probe(&sandbox, &["both", "1", "8"])).await;
+    assert_eq!((text.as_str(), exit), ("done\n", Exit::Code(0)));
+    end(bench, sandbox).await;
+}
+
+#[tokio::test]
 async fn s5_a_fork_bomb_meets_its_limit() {
     let bench = Bench::new(Mode::Namespaces);
     let sandbox = bench.sandbox("forks").await;

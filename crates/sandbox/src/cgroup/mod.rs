@@ -5,12 +5,16 @@
 
 mod files;
 mod hierarchy;
+mod pressure;
 
 pub(crate) use hierarchy::find;
+pub(crate) use pressure::Watch;
 
 use files::{read, read_field, remove_directory, write};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Processes and threads of one sandbox.
 // AWS: 742 for the function's user; the rest is room for init and for starts.
@@ -62,14 +66,15 @@ impl Cgroups {
     }
 
     /// Makes one sandbox's groups and sets its limits.
-    pub(crate) fn create(&self, id: &str, memory_mb: u32) -> io::Result<Group> {
-        let mut group = Group { directories: Vec::new() };
+    pub(crate) fn create(&self, id: &str, memory_mb: u32, tmp_mb: u32) -> io::Result<Group> {
+        let (memory, tmp) = (u64::from(memory_mb) << 20, u64::from(tmp_mb) << 20);
+        let mut group = Group { directories: Vec::new(), memory, tmp, kills: Arc::default() };
         for (kind, parent) in &self.parents {
             let path = parent.join(id);
             std::fs::create_dir(&path)?;
             group.directories.push((*kind, path));
         }
-        match group.limit(memory_mb) {
+        match group.limit() {
             Ok(()) => Ok(group),
             Err(error) => {
                 // Best effort: the error that matters is the first.
@@ -92,21 +97,26 @@ impl Cgroups {
 /// One sandbox's groups.
 pub(crate) struct Group {
     directories: Vec<(Kind, PathBuf)>,
+    /// In bytes.
+    memory: u64,
+    tmp: u64,
+    /// Processes that the watch has killed.
+    kills: Arc<AtomicU64>,
 }
 
 impl Group {
-    fn limit(&self, memory_mb: u32) -> io::Result<()> {
-        let bytes = u64::from(memory_mb) << 20;
+    fn limit(&self) -> io::Result<()> {
+        let (memory, both, memory_mb) = (self.memory, self.memory + self.tmp, self.memory >> 20);
         // AWS: a full vCPU at 1769 MB. Below that AWS throttles; we give up to one vCPU when the
         // machine is idle, and the share by memory when it is not: cold starts are what users wait for.
-        let quota = (u64::from(memory_mb) * PERIOD / 1769).max(PERIOD);
-        let shares = (u64::from(memory_mb) * 1024 / 1769).clamp(2, 262_144);
+        let quota = (memory_mb * PERIOD / 1769).max(PERIOD);
+        let shares = (memory_mb * 1024 / 1769).clamp(2, 262_144);
         for (kind, path) in &self.directories {
             match kind {
                 Kind::Memory => {
-                    write(path, "memory.limit_in_bytes", bytes)?;
+                    write(path, "memory.limit_in_bytes", both)?;
                     // Absent when the kernel does not account swap, or there is none.
-                    let _ = write(path, "memory.memsw.limit_in_bytes", bytes);
+                    let _ = write(path, "memory.memsw.limit_in_bytes", both);
                     let _ = write(path, "memory.swappiness", 0);
                 }
                 Kind::Pids => write(path, "pids.max", PROCESSES)?,
@@ -117,7 +127,8 @@ impl Group {
                 }
                 Kind::Unified => {}
                 Kind::All => {
-                    write(path, "memory.max", bytes)?;
+                    write(path, "memory.max", both)?;
+                    write(path, "memory.high", memory)?;
                     let _ = write(path, "memory.swap.max", 0);
                     write(path, "pids.max", PROCESSES)?;
                     // A container's root group may lack the cpu controller.
@@ -149,23 +160,25 @@ impl Group {
         })
     }
 
-    /// The most memory it has had, in bytes, page cache and `/tmp` included.
+    /// The most memory it has had, in bytes: with file cache, and with `/tmp` as far as it fits.
+    // AWS: the memory used is never reported above the size.
     pub(crate) fn memory_peak(&self) -> Option<u64> {
-        self.directories.iter().find_map(|(kind, path)| match kind {
+        let peak = self.directories.iter().find_map(|(kind, path)| match kind {
             Kind::Memory => read(path, "memory.max_usage_in_bytes"),
             Kind::All => read(path, "memory.peak"),
             _ => None,
-        })
+        });
+        peak.map(|peak| peak.min(self.memory))
     }
 
-    /// Processes that the kernel killed for want of memory.
+    /// Processes that were killed for want of memory, by the kernel or by the watch.
     pub(crate) fn oom_kills(&self) -> u64 {
         let count = self.directories.iter().find_map(|(kind, path)| match kind {
             Kind::Memory => read_field(path, "memory.oom_control", "oom_kill"),
             Kind::All => read_field(path, "memory.events", "oom_kill"),
             _ => None,
         });
-        count.unwrap_or(0)
+        count.unwrap_or(0) + self.kills.load(Ordering::Relaxed)
     }
 
     /// Removes the groups, waiting a moment for the kernel to let go of the last process.

@@ -22,6 +22,9 @@ fn main() {
         ["orphans", count] => strain::orphans(count.parse().expect("a number")),
         ["zombies"] => strain::zombies(),
         ["eat"] => strain::eat(),
+        ["both", tmp, memory] => {
+            strain::both(tmp.parse().expect("a number"), memory.parse().expect("a number"));
+        }
         ["forks"] => strain::forks(),
         ["fill"] => strain::fill(),
         ["files"] => strain::files(),

@@ -66,6 +66,18 @@ pub(crate) fn eat() -> ! {
     }
 }
 
+/// Keeps `tmp` MiB in `/tmp` and takes `memory` MiB beside.
+pub(crate) fn both(tmp: usize, memory: usize) {
+    let mut file = File::create("/tmp/kept").expect("creates");
+    let chunk = vec![7u8; 1 << 20];
+    for _ in 0..tmp {
+        file.write_all(&chunk).expect("writes");
+    }
+    let taken = vec![1u8; memory << 20];
+    std::hint::black_box(&taken);
+    println!("done");
+}
+
 /// Forks until it is refused; prints how often and the errno.
 pub(crate) fn forks() {
     let mut count = 0;
