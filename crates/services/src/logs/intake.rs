@@ -1,7 +1,7 @@
 //! The bounded buffer between functions that print and the disk.
 //!
 //! `push` never waits: it takes a short lock, and beyond [`ROOM`] it drops and counts. One task
-//! writes what has gathered, another syncs twice a second and tidies up. After the stop signal the
+//! writes what has gathered, one syncs twice a second, one frees space. After the stop signal the
 //! writer ends, and the lines of calls that still finish are written by `push` itself.
 
 use super::store::{Batch, LogsError, Settings, Store};
@@ -23,8 +23,8 @@ const COUNTED: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Half of what an event may wait for its fsync.
 const SYNC: Duration = Duration::from_millis(500);
-/// Space is freed once in so many syncs.
-const RECLAIM_EVERY: u64 = 20;
+/// How often space is looked for that can be freed.
+const RECLAIM: Duration = Duration::from_secs(10);
 /// A group is forgotten when it was not used in between so many of those looks: ten minutes.
 const REST: u32 = 60;
 /// AWS: events further than this from now are refused; a function's are filed under now instead.
@@ -73,7 +73,13 @@ impl Intake {
     pub fn start(store: Store, env: Env) -> Arc<Self> {
         let intake = Arc::new(Self::new(store, env, ROOM));
         intake.env.tasks.spawn(write(intake.clone()));
-        intake.env.tasks.spawn(tidy(intake.clone()));
+        let keep = |intake: &Intake| {
+            intake.sync();
+            intake.announce();
+        };
+        intake.env.tasks.spawn(every(intake.clone(), SYNC, keep));
+        // Apart from the syncs, which rewriting a segment must not hold up.
+        intake.env.tasks.spawn(every(intake.clone(), RECLAIM, Self::reclaim));
         intake
     }
 
@@ -151,15 +157,25 @@ impl Intake {
                 }
             }
         }
+        // Summed before the lock is taken: it may be many, and functions wait for the lock.
+        let written = entries.iter().map(|entry| entry.cost).sum::<usize>();
         {
             let mut buffer = self.buffer();
             for entry in lost {
                 buffer.drop_events(entry.target.clone(), entry.events.len() as u64);
             }
-            buffer.bytes -= entries.iter().map(|entry| entry.cost).sum::<usize>();
+            buffer.bytes -= written;
         }
         self.announce();
         self.settled.send_modify(|settled| *settled = taken.max(*settled));
+    }
+
+    /// After a writer that broke off: its entries are lost, but not the room they took.
+    fn recover(&self) {
+        let mut buffer = self.buffer();
+        buffer.bytes = buffer.entries.iter().map(|entry| entry.cost).sum();
+        let settled = buffer.taken - buffer.entries.len() as u64;
+        self.settled.send_replace(settled);
     }
 
     /// Leaves a line in each stream that lost events. Where the disk still refuses, the count
@@ -246,18 +262,19 @@ async fn write(intake: Arc<Intake>) {
             () = stop.stopped() => true,
             () = intake.wake.notified() => false,
         };
-        let intake = intake.clone();
+        let writer = intake.clone();
         let round = tasks.spawn_blocking(move || {
             if stopped {
-                intake.buffer().closed = true;
+                writer.buffer().closed = true;
             }
-            intake.drain();
+            writer.drain();
             if stopped {
-                intake.sync();
+                writer.sync();
             }
         });
         if let Err(error) = round.await {
             tracing::error!(%error, "writing log events failed");
+            intake.recover();
         }
         if stopped {
             return;
@@ -265,152 +282,23 @@ async fn write(intake: Arc<Intake>) {
     }
 }
 
-async fn tidy(intake: Arc<Intake>) {
+/// Does `work` once in every `period` until the stop signal, from the start on.
+async fn every(intake: Arc<Intake>, period: Duration, work: fn(&Intake)) {
     let tasks = intake.env.tasks.clone();
     let mut stop = tasks.stop_signal();
-    let mut every = tokio::time::interval(SYNC);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for tick in 0u64.. {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
         tokio::select! {
             () = stop.stopped() => return,
-            _ = every.tick() => {}
+            _ = ticks.tick() => {}
         }
         let intake = intake.clone();
-        let round = tasks.spawn_blocking(move || {
-            intake.sync();
-            intake.announce();
-            if tick % RECLAIM_EVERY == 0 {
-                intake.reclaim();
-            }
-        });
-        if let Err(error) = round.await {
+        if let Err(error) = tasks.spawn_blocking(move || work(&intake)).await {
             tracing::error!(%error, "tidying the log failed");
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::logs::store::{Position, Query, Which};
-    use lamplight_model::AccountId;
-
-    fn scope() -> Scope {
-        Scope { account: AccountId::new("000000000000").unwrap(), region: "eu-west-1".into() }
-    }
-
-    fn line(intake: &Intake, message: &str) -> LogEvent {
-        LogEvent { at: intake.env.clock.now(), message: message.to_owned() }
-    }
-
-    fn messages(intake: &Intake, group: &str) -> Vec<String> {
-        let query = Query {
-            streams: None,
-            range: (0, i64::MAX - 1),
-            after: None::<Position>,
-            backward: false,
-            limit: 10_000,
-            wanted: &|_| true,
-        };
-        let group = intake.store.group(&scope(), group).unwrap();
-        let page = group.read(&Which::All, query, 0).unwrap();
-        page.events.into_iter().map(|event| event.message).collect()
-    }
-
-    #[test]
-    fn what_does_not_fit_is_counted_in_its_stream() {
-        let dir = tempfile::tempdir().unwrap();
-        let intake = Intake::new(Store::open(dir.path()).unwrap(), Env::system(), 1000);
-        for n in 0..20 {
-            let event = line(&intake, &format!("line {n}"));
-            intake.push(&scope(), "g", "s", vec![event]);
-        }
-        intake.drain();
-        let kept = messages(&intake, "g");
-        let (last, kept) = kept.split_last().unwrap();
-        assert_eq!(kept.len(), 9);
-        assert_eq!(last, "11 events were dropped: the log could not take them in time");
-        intake.push(&scope(), "g", "s", vec![line(&intake, "again")]);
-        intake.drain();
-        assert_eq!(
-            messages(&intake, "g").len(),
-            11,
-            "the room is free again, the count is said once"
-        );
-    }
-
-    #[test]
-    fn a_disk_that_refuses_costs_events_and_not_the_server() {
-        let dir = tempfile::tempdir().unwrap();
-        let intake = Intake::new(Store::open(dir.path()).unwrap(), Env::system(), ROOM);
-        // A file where the region's directory belongs: nothing can be made below it.
-        let account = dir.path().join("000000000000");
-        std::fs::create_dir(&account).unwrap();
-        std::fs::write(account.join("eu-west-1"), "").unwrap();
-        intake.push(&scope(), "g", "s", vec![line(&intake, "one"), line(&intake, "two")]);
-        intake.drain();
-        std::fs::remove_file(account.join("eu-west-1")).unwrap();
-        intake.push(&scope(), "g", "s", vec![line(&intake, "three")]);
-        intake.drain();
-        assert_eq!(
-            messages(&intake, "g"),
-            ["three", "2 events were dropped: the log could not take them in time"]
-        );
-    }
-
-    #[test]
-    fn long_messages_are_cut_between_characters_and_marked() {
-        let mut long = "é".repeat(limits::LOG_EVENT);
-        cut(&mut long);
-        assert!(long.len() <= limits::LOG_EVENT && long.ends_with("é…[cut]"));
-        let mut short = "x".repeat(limits::LOG_EVENT);
-        cut(&mut short);
-        assert_eq!(short.len(), limits::LOG_EVENT);
-    }
-
-    #[tokio::test]
-    async fn lines_of_the_last_calls_are_kept_when_the_server_stops() {
-        let dir = tempfile::tempdir().unwrap();
-        let env = Env::system();
-        let intake = Intake::start(Store::open(dir.path()).unwrap(), env.clone());
-        intake.push(&scope(), "g", "s", vec![line(&intake, "before")]);
-        assert!(env.tasks.shut_down(Duration::from_secs(30)).await);
-        intake.push(&scope(), "g", "s", vec![line(&intake, "after")]);
-        intake.settle().await;
-        assert_eq!(messages(&intake, "g"), ["before", "after"]);
-        drop(intake);
-        let again = Intake::new(Store::open(dir.path()).unwrap(), Env::system(), ROOM);
-        assert_eq!(messages(&again, "g"), ["before", "after"]);
-    }
-
-    #[tokio::test]
-    async fn a_flood_of_single_lines_is_all_there_after_settling() {
-        let dir = tempfile::tempdir().unwrap();
-        let intake = Intake::start(Store::open(dir.path()).unwrap(), Env::system());
-        for n in 0..20_000 {
-            let event = line(&intake, &n.to_string());
-            intake.push(&scope(), "g", &format!("s{}", n % 7), vec![event]);
-        }
-        intake.settle().await;
-        let group = intake.store.group(&scope(), "g").unwrap();
-        let (mut after, mut seen) = (None, 0);
-        loop {
-            let query = Query {
-                streams: None,
-                range: (0, i64::MAX - 1),
-                after,
-                backward: false,
-                limit: 3_333,
-                wanted: &|_| true,
-            };
-            let page = group.read(&Which::All, query, 0).unwrap();
-            seen += page.events.len();
-            after = page.reached;
-            if after.is_none() {
-                break;
-            }
-        }
-        assert_eq!(seen, 20_000);
-        assert!(intake.env.tasks.shut_down(Duration::from_secs(30)).await);
-    }
-}
+mod tests;
