@@ -110,8 +110,9 @@ def exchange(access, method, path, body, headers):
     place_ = urllib.parse.urlsplit(access.endpoint)
     connection = http.client.HTTPConnection(place_.hostname, place_.port, timeout=70)
     try:
-        connection.putrequest(method, path, skip_accept_encoding=True)
-        if not any(name.lower() == "content-length" for name in headers):
+        given = {name.lower() for name in headers}
+        connection.putrequest(method, path, "host" in given, skip_accept_encoding=True)
+        if "content-length" not in given:
             headers = {**headers, "Content-Length": str(len(body))}
         for name, value in headers.items():
             connection.putheader(name, value)
