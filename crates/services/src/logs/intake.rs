@@ -15,8 +15,9 @@ use tokio::sync::{Notify, watch};
 
 /// Bytes of events that may wait for the disk.
 const ROOM: usize = 32 * 1024 * 1024;
-/// What an event costs beside its text.
-const OVERHEAD: usize = 96;
+/// What an event, and what a batch of them, costs beside its texts.
+const EVENT: usize = 64;
+const BATCH: usize = 160;
 /// Streams whose dropped events are counted one by one.
 const COUNTED: usize = 4096;
 /// How long a reader waits for events that are still on their way to the disk.
@@ -104,7 +105,8 @@ impl Intake {
                 event.at = Timestamp::from_millis(now.max(0));
             }
         }
-        let cost = events.iter().map(|event| event.message.len() + OVERHEAD).sum();
+        let texts: usize = events.iter().map(|event| event.message.len() + EVENT).sum();
+        let cost = texts + group.len() + stream.len() + BATCH;
         let target =
             Target { scope: scope.clone(), group: group.to_owned(), stream: stream.to_owned() };
         let mut buffer = self.buffer();
@@ -152,7 +154,9 @@ impl Intake {
                     .iter()
                     .map(|entry| Batch { stream: &entry.target.stream, events: &entry.events });
                 if let Err(error) = self.append(scope, group, &batches.collect::<Vec<_>>()) {
-                    tracing::warn!(group, %error, "log events are dropped");
+                    if lost.is_empty() {
+                        tracing::warn!(group, %error, "log events are dropped");
+                    }
                     lost.extend(some);
                 }
             }

@@ -29,7 +29,7 @@ fn messages(intake: &Intake, group: &str) -> Vec<String> {
 #[test]
 fn what_does_not_fit_is_counted_in_its_stream() {
     let dir = tempfile::tempdir().unwrap();
-    let intake = Intake::new(Store::open(dir.path()).unwrap(), Env::system(), 1000);
+    let intake = Intake::new(Store::open(dir.path()).unwrap(), Env::system(), 2100);
     for n in 0..20 {
         let event = line(&intake, &format!("line {n}"));
         intake.push(&scope(), "g", "s", vec![event]);
