@@ -4,7 +4,7 @@
 //! writes what has gathered, one syncs twice a second, one frees space. After the stop signal the
 //! writer ends, and the lines of calls that still finish are written by `push` itself.
 
-use super::store::{Batch, LogsError, Settings, Store};
+use super::store::{Batch, Group, LogsError, Settings, Store};
 use lamplight_env::{Env, Timestamp};
 use lamplight_model::{Scope, limits};
 use lamplight_rpc::LogEvent;
@@ -24,6 +24,8 @@ const COUNTED: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Half of what an event may wait for its fsync.
 const SYNC: Duration = Duration::from_millis(500);
+/// Syncs that run side by side at most.
+const SYNCERS: usize = 8;
 /// How often space is looked for that can be freed.
 const RECLAIM: Duration = Duration::from_secs(10);
 /// A group is forgotten when it was not used in between so many of those looks: ten minutes.
@@ -214,13 +216,30 @@ impl Intake {
         }
     }
 
-    /// Brings what was written to disk.
+    /// Brings what was written to disk. Many groups are synced side by side, because file systems
+    /// then commit them together.
     pub fn sync(&self) {
-        for group in self.store.all() {
-            if let Err(error) = group.sync() {
-                tracing::error!(%error, "a log group could not be synced");
+        let sync = |groups: &[Arc<Group>]| {
+            for group in groups {
+                if let Err(error) = group.sync() {
+                    tracing::error!(%error, "a log group could not be synced");
+                }
             }
-        }
+        };
+        let groups = self.store.all();
+        let share = groups.len().div_ceil(SYNCERS).max(16);
+        std::thread::scope(|threads| {
+            let mut shares = groups.chunks(share);
+            let mine = shares.next().unwrap_or_default();
+            for groups in shares {
+                let spawned =
+                    std::thread::Builder::new().spawn_scoped(threads, move || sync(groups));
+                if spawned.is_err() {
+                    sync(groups);
+                }
+            }
+            sync(mine);
+        });
     }
 
     /// Frees the space of what was deleted or has expired.

@@ -118,3 +118,20 @@ async fn a_flood_of_single_lines_is_all_there_after_settling() {
     assert_eq!(seen, 20_000);
     assert!(intake.env.tasks.shut_down(Duration::from_secs(30)).await);
 }
+
+#[test]
+fn many_groups_are_synced_side_by_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let intake = Intake::new(Store::open(dir.path()).unwrap(), Env::system(), ROOM);
+    for n in 0..50 {
+        intake.push(&scope(), &format!("g{n}"), "s", vec![line(&intake, "x")]);
+    }
+    intake.drain();
+    let open = || intake.store.all().iter().filter(|group| group.is_written()).count();
+    assert_eq!(open(), 50);
+    // The first syncs, the second closes what was not written to since.
+    intake.sync();
+    assert_eq!(open(), 50);
+    intake.sync();
+    assert_eq!(open(), 0);
+}

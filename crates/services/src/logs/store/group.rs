@@ -251,6 +251,12 @@ impl Group {
         }
     }
 
+    /// Whether files are open for writing.
+    #[cfg(test)]
+    pub fn is_written(&self) -> bool {
+        self.state().contents.as_ref().is_some_and(|contents| !contents.is_idle())
+    }
+
     #[cfg(test)]
     pub(super) fn is_loaded(&self) -> bool {
         self.state().contents.is_some()
