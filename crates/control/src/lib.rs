@@ -2,5 +2,6 @@
 
 pub mod catalog;
 pub mod counting;
+pub mod documents;
 pub mod manager;
 pub mod placement;

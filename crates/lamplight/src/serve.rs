@@ -6,6 +6,7 @@ use crate::data_dir::DataDir;
 use anyhow::{Context, Result};
 use lamplight_control::catalog::{self, FunctionCatalog};
 use lamplight_control::counting::AccountCounting;
+use lamplight_control::documents::StoredDocuments;
 use lamplight_control::manager::{self, EnvironmentManager};
 use lamplight_control::placement::OneMachine;
 use lamplight_env::{Env, Tasks};
@@ -83,6 +84,11 @@ impl Server {
         agent.set_code_source(Arc::clone(&catalog) as _);
         catalog.start();
 
+        let documents = StoredDocuments::load(Arc::clone(&store.meta) as _).await;
+        let documents = documents.map_err(anyhow::Error::msg)?;
+        // Parsed now, so that no first caller waits for it.
+        lamplight_wire::services();
+
         let front = Tasks::new();
         let front_env = Env { tasks: front.clone(), ..env.clone() };
         let parts = Arc::new(Parts {
@@ -93,6 +99,7 @@ impl Server {
             auth: auth(&config, &credentials),
             catalog: Arc::clone(&catalog) as _,
             code: catalog,
+            documents: Arc::new(documents),
             counting: Arc::new(AccountCounting::new(config.concurrent_executions)),
             manager,
             logs,

@@ -2,6 +2,7 @@
 //! through these traits, so that each can be on another machine later.
 
 mod catalog;
+mod documents;
 mod environment;
 mod logs;
 
@@ -9,6 +10,7 @@ pub use catalog::{
     Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage, SettingsChange,
     Usage,
 };
+pub use documents::{Document, DocumentError, DocumentKey, Documents, Expected};
 pub use environment::{
     Assignment, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Placement,
     PrepareError, Prepared, Slot, StartError, Throttled, Worker,

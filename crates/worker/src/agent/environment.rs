@@ -364,7 +364,7 @@ impl Environment {
 
 async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
     match exit.wait_for(Option::is_some).await {
-        Ok(exit) => exit.clone().unwrap_or(Exit::Lost),
+        Ok(exit) => exit.unwrap_or(Exit::Lost),
         Err(_) => Exit::Lost,
     }
 }

@@ -28,7 +28,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// `INIT_START Runtime Version: python:3.11.v7	Runtime Version ARN: arn:…`
+/// `version` is like `python:3.11.v7`, `arn` names this server's build of the runtime.
 pub fn init_start(version: &str, arn: &str) -> String {
     format!("INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}")
 }

@@ -1,0 +1,202 @@
+//! Documents over the store: all of them in memory, every change durable first.
+//!
+//! Invariants: memory changes only after the store did, and in its order; a write that was
+//! refused or failed changed nothing. The durable form is JSON, `{"format":1,"body":…}`, under
+//! `doc/KIND/ACCOUNT/REGION/OWNER/ID`. What documents mean is their writers' affair.
+
+#[cfg(test)]
+mod tests;
+
+use async_trait::async_trait;
+use lamplight_model::{AccountId, Scope};
+use lamplight_rpc::{Document, DocumentError, DocumentKey, Documents, Expected};
+use lamplight_store::{Key, Meta, Op, Rev, StoreError, TXN_OPS_MAX};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+const ROOM: &str = "doc";
+const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: u32,
+    body: Value,
+}
+
+pub struct StoredDocuments {
+    meta: Arc<dyn Meta>,
+    memory: RwLock<BTreeMap<DocumentKey, (Arc<Value>, i64)>>,
+    /// Kinds live as long as the program, so that keys can carry them as text.
+    kinds: Mutex<BTreeSet<&'static str>>,
+    /// Writes happen one after the other: they are rare, and memory follows the store's order.
+    writing: tokio::sync::Mutex<()>,
+}
+
+impl StoredDocuments {
+    /// Reads all documents. One that cannot be read keeps the server from starting, and is named.
+    pub async fn load(meta: Arc<dyn Meta>) -> Result<Self, String> {
+        let documents = Self {
+            meta,
+            memory: RwLock::default(),
+            kinds: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+        };
+        let room = Key::new(&[ROOM]).map_err(|error| error.to_string())?;
+        let entries = documents.meta.list_all(&room).await.map_err(|error| error.to_string())?;
+        for entry in entries {
+            let wrong = |why: &str| format!("the document {} cannot be read: {why}", entry.key);
+            let segments: Vec<&str> = entry.key.segments().collect();
+            let [_, kind, account, region, owner, id] = segments[..] else {
+                return Err(wrong("its key does not have six segments"));
+            };
+            let stored: Stored =
+                serde_json::from_slice(&entry.body).map_err(|error| wrong(&error.to_string()))?;
+            if stored.format > FORMAT {
+                return Err(wrong("it is of a newer format"));
+            }
+            let account = AccountId::new(account).ok_or_else(|| wrong("no account"))?;
+            let scope = Scope { account, region: region.into() };
+            let key = DocumentKey::new(documents.kind(kind), &scope, owner, id);
+            documents.remember(key, stored.body.into(), entry.rev.0);
+        }
+        Ok(documents)
+    }
+
+    fn kind(&self, text: &str) -> &'static str {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        match kinds.get(text) {
+            Some(kind) => kind,
+            None => {
+                let kind: &'static str = Box::leak(text.to_owned().into_boxed_str());
+                kinds.insert(kind);
+                kind
+            }
+        }
+    }
+
+    fn remember(&self, key: DocumentKey, body: Arc<Value>, rev: i64) {
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        memory.insert(key, (body, rev));
+    }
+
+    /// The revision that the store has to have for `expected` to hold; none where any may be.
+    fn check(&self, key: &DocumentKey, expected: Expected) -> Result<(), DocumentError> {
+        let found = self.get(key).map(|document| document.rev);
+        let holds = match expected {
+            Expected::Anything => true,
+            Expected::Nothing => found.is_none(),
+            Expected::Rev(rev) => found == Some(rev),
+        };
+        if holds { Ok(()) } else { Err(DocumentError::Conflict) }
+    }
+
+    async fn delete_keys(&self, keys: &[DocumentKey]) -> Result<(), DocumentError> {
+        for keys in keys.chunks(TXN_OPS_MAX) {
+            let ops = keys.iter().map(|key| Ok(Op::Delete(stored_key(key)?)));
+            let ops = ops.collect::<Result<Vec<_>, DocumentError>>()?;
+            self.meta.txn(ops).await.map_err(failed)?;
+            let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+            for key in keys {
+                memory.remove(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn stored_key(key: &DocumentKey) -> Result<Key, DocumentError> {
+    let Scope { account, region } = &key.scope;
+    Key::new(&[ROOM, key.kind, account.as_str(), region, &key.owner, &key.id])
+        .map_err(|error| DocumentError::Unavailable(error.to_string()))
+}
+
+fn failed(error: StoreError) -> DocumentError {
+    match error {
+        StoreError::Conflict { .. } => DocumentError::Conflict,
+        other => DocumentError::Unavailable(other.to_string()),
+    }
+}
+
+#[async_trait]
+impl Documents for StoredDocuments {
+    fn get(&self, key: &DocumentKey) -> Option<Document> {
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        let (body, rev) = memory.get(key)?;
+        Some(Document { key: key.clone(), body: Arc::clone(body), rev: *rev })
+    }
+
+    fn list(
+        &self,
+        (kind, scope): (&'static str, &Scope),
+        owner: Option<&str>,
+        after: Option<(&str, &str)>,
+        max: usize,
+    ) -> Vec<Document> {
+        let from = match (after, owner) {
+            (Some((owner, id)), _) => Bound::Excluded(DocumentKey::new(kind, scope, owner, id)),
+            (None, owner) => {
+                Bound::Included(DocumentKey::new(kind, scope, owner.unwrap_or_default(), ""))
+            }
+        };
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        memory
+            .range((from, Bound::Unbounded))
+            .take_while(|(key, _)| {
+                key.kind == kind
+                    && key.scope == *scope
+                    && owner.is_none_or(|owner| *key.owner == *owner)
+            })
+            .take(max)
+            .map(|(key, (body, rev))| Document {
+                key: key.clone(),
+                body: Arc::clone(body),
+                rev: *rev,
+            })
+            .collect()
+    }
+
+    async fn put(
+        &self,
+        key: DocumentKey,
+        expected: Expected,
+        body: Value,
+    ) -> Result<Document, DocumentError> {
+        let _alone = self.writing.lock().await;
+        self.check(&key, expected)?;
+        let stored = serde_json::to_vec(&Stored { format: FORMAT, body: body.clone() })
+            .map_err(|error| DocumentError::Unavailable(error.to_string()))?;
+        let Rev(rev) =
+            self.meta.txn(vec![Op::Put(stored_key(&key)?, stored.into())]).await.map_err(failed)?;
+        let body = Arc::new(body);
+        self.remember(key.clone(), Arc::clone(&body), rev);
+        Ok(Document { key, body, rev })
+    }
+
+    async fn delete(&self, key: &DocumentKey, expected: Expected) -> Result<bool, DocumentError> {
+        let _alone = self.writing.lock().await;
+        self.check(key, expected)?;
+        if self.get(key).is_none() {
+            return Ok(false);
+        }
+        self.delete_keys(std::slice::from_ref(key)).await?;
+        Ok(true)
+    }
+
+    async fn delete_owned(
+        &self,
+        kinds: &[&'static str],
+        scope: &Scope,
+        owner: &str,
+    ) -> Result<(), DocumentError> {
+        let _alone = self.writing.lock().await;
+        let keys: Vec<DocumentKey> = kinds
+            .iter()
+            .flat_map(|kind| self.list((kind, scope), Some(owner), None, usize::MAX))
+            .map(|document| document.key)
+            .collect();
+        self.delete_keys(&keys).await
+    }
+}
