@@ -31,8 +31,9 @@ const UNBOUND: &str = "lamplight";
 /// May be a dev-dependency of every crate, and of none in earnest.
 const TEST_ONLY: &str = "testkit";
 
-/// AWS: the user that functions run as; its home exists inside sandboxes.
-const GUEST_HOME: &str = "/home/sbx_user";
+/// Paths that mean the same everywhere: the home that AWS's sandboxes have, Homebrew's one place on
+/// Linux, and what a sandbox must not be able to read.
+const SAME_EVERYWHERE: [&str; 3] = ["/home/sbx_user", "/home/linuxbrew/", "/root/.ssh"];
 const LINES: usize = 800;
 const VAGUE_NAMES: [&str; 3] = ["util", "common", "helpers"];
 /// The only crates that may ask for `unsafe`.
@@ -171,7 +172,8 @@ fn machine_path(line: &str) -> Option<&str> {
         let named = rest.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
         let end = rest.find(|c: char| !(c.is_alphanumeric() || "._-/".contains(c)));
         let path = &line[at..at + start.len() + end.unwrap_or(rest.len())];
-        (absolute && named && !path.starts_with(GUEST_HOME)).then_some(path)
+        let known = SAME_EVERYWHERE.iter().any(|known| path.starts_with(known));
+        (absolute && named && !known).then_some(path)
     })
 }
 
