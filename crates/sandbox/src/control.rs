@@ -10,9 +10,13 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
+
+/// How long the kernel may take to end killed processes before we say so and go on.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Control {
     socket: AsyncFd<OwnedFd>,
@@ -89,8 +93,10 @@ impl Control {
             call
         };
         if self.send(&ToInit::KillAll { call }, None).await.is_ok() {
-            // An error means that init died, and with it everything else.
-            let _ = empty.await;
+            // A closed channel means that init died, and with it everything else.
+            if tokio::time::timeout(PATIENCE, empty).await.is_err() {
+                tracing::error!("processes of a sandbox do not die: the kernel holds on to them");
+            }
         }
     }
 

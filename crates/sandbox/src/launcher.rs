@@ -9,6 +9,7 @@ use lamplight_env::Env;
 use lamplight_init::channel;
 use lamplight_init::protocol::{Bind, Blueprint, FromInit, Isolation, RUNTIME_API, Tmp, ToInit};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::thread::CapabilitySet;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -40,7 +41,7 @@ struct Shared {
     filter: Vec<u64>,
     cgroups: Option<Cgroups>,
     network: Option<Network>,
-    /// Root with the right to map users: else namespaces have one user.
+    /// Whether sandboxes get users of their own: else they all run as ours.
     privileged: bool,
     slots: Mutex<BTreeSet<u32>>,
 }
@@ -49,8 +50,8 @@ impl Launcher {
     /// Sets up what all sandboxes share: the sealed jail, the filter, the cgroup parents.
     ///
     /// # Errors
-    /// When the jail binary, the run directory or existing cgroups cannot be used. A user who may
-    /// not make cgroups at all gets sandboxes without them.
+    /// When the jail binary, the run directory or existing cgroups cannot be used. Without the right
+    /// to make cgroups, sandboxes have no memory limit; without a packet filter, no way out.
     pub fn new(options: Options, env: Env) -> Result<Self, SandboxError> {
         if options.instance.len() != 8
             || !options.instance.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
@@ -66,17 +67,17 @@ impl Launcher {
             tracing::warn!("this user may not make cgroups: sandboxes have no memory limit");
         }
         let network = match options.mode {
-            Mode::Namespaces => Network::set_up(&options.instance, &options.egress),
-            Mode::Process => Ok(None),
+            Mode::Namespaces => network(&options),
+            Mode::Process => None,
         };
-        let privileged = rustix::process::geteuid().is_root();
+        let privileged = may_map_users();
         let shared = Shared {
             options,
             env,
             jail,
             filter: seccomp::filter(),
             cgroups,
-            network: network.map_err(SandboxError::Network)?,
+            network,
             privileged,
             slots: Mutex::default(),
         };
@@ -127,6 +128,21 @@ impl Drop for Shared {
     }
 }
 
+/// A machine that cannot filter packets gets sandboxes that reach nothing: closed, not open.
+fn network(options: &Options) -> Option<Network> {
+    Network::set_up(&options.instance, &options.egress).unwrap_or_else(|error| {
+        tracing::warn!(%error, "no packet filter: sandboxes reach nothing outside");
+        None
+    })
+}
+
+/// Whether we may open mounts and write user maps for others: root, and not root of a container
+/// that has been relieved of these rights.
+pub(crate) fn may_map_users() -> bool {
+    let wanted = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID;
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(wanted))
+}
+
 /// The whole of a sandbox's construction, in order. Whatever fails, `remains` cleans up.
 fn build(shared: &Arc<Shared>, spec: &Spec) -> Result<Parts, SandboxError> {
     let mode = shared.options.mode;
@@ -158,7 +174,6 @@ fn build(shared: &Arc<Shared>, spec: &Spec) -> Result<Parts, SandboxError> {
         .arg0("lamplight-jail")
         .args([&shared.options.instance, &spec.id])
         .env_clear()
-        .current_dir("/")
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -167,8 +182,9 @@ fn build(shared: &Arc<Shared>, spec: &Spec) -> Result<Parts, SandboxError> {
     let began = begin(shared, spec, &ours, slot, (&mut remains, jail.id()));
     if mode == Mode::Namespaces || remains.init.is_none() {
         if began.is_err() {
-            // It may wait for a word that will not come.
+            // It may wait for a word that will not come, or for a disk.
             let _ = rustix::net::shutdown(&ours, rustix::net::Shutdown::Both);
+            let _ = jail.kill();
         }
         // The jail ends by itself once it has said what it has to say.
         jail.wait().map_err(SandboxError::Spawn)?;

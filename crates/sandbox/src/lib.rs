@@ -7,7 +7,7 @@
 //!
 //! Invariants: a sandbox is torn down as a whole, in every failure too; nothing here follows a path
 //! that a tenant could have made; tenants hold no descriptor of the server's but their output pipe.
-//! Namespaces share the host's kernel: this is for code trusted about as much as a colleague's.
+//! Namespaces share the host's kernel and the page cache of its `/usr`: this is for code trusted about as much as a colleague's.
 
 mod cgroup;
 mod control;
@@ -27,7 +27,7 @@ pub use error::SandboxError;
 pub use jail::jail_main;
 pub use lamplight_init::fault::{Fault, Step as SetupStep};
 pub use lamplight_init::protocol::Program;
-pub use launcher::Launcher;
+pub use launcher::{FIRST_HOST_ID, Launcher};
 pub use preflight::{Check, Severity, modes, preflight};
 pub use sandbox::Sandbox;
 pub use spec::{Bind, Egress, Exit, Mode, Options, Prefix, Running, Spec};

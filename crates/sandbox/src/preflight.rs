@@ -128,12 +128,12 @@ fn seccomp() -> Check {
 }
 
 fn root() -> Check {
-    let found = if rustix::process::geteuid().is_root() {
+    let found = if crate::launcher::may_map_users() {
         Ok("each sandbox gets users of its own".to_owned())
     } else {
         Err((
-            "as an ordinary user all sandboxes share that user on the host".to_owned(),
-            "run as root, which the server needs for the set-up only",
+            "without the rights of root all sandboxes share the server's user".to_owned(),
+            "run as root (in a container: with CAP_SYS_ADMIN), which is needed for the set-up only",
         ))
     };
     check("users", Severity::Advised, found)

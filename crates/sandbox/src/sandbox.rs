@@ -11,14 +11,16 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 /// A living sandbox. Dropping it destroys it, blocking for a few milliseconds; [`Self::destroy`]
 /// does the same without blocking.
 pub struct Sandbox {
     control: Arc<Control>,
-    /// The task that minds the memory limit.
-    watching: Option<AbortHandle>,
+    /// The task that listens to init; ends when that has hung up, after telling everybody.
+    listening: Option<JoinHandle<()>>,
+    /// The task that minds the memory limit; ends when it is aborted.
+    watching: Option<JoinHandle<()>>,
     listener: Option<TcpListener>,
     runtime_api: String,
     layout: Layout,
@@ -82,15 +84,15 @@ impl Sandbox {
         let listener = TcpListener::from_std(listener).map_err(SandboxError::Talk)?;
         let control = Arc::new(Control::new(control).map_err(SandboxError::Talk)?);
         let reader = control.clone();
-        env.tasks.spawn(async move { reader.listen().await });
+        let listening = env.tasks.spawn(async move { reader.listen().await });
         let watch = match &remains.group {
             Some(group) => Watch::new(group).map_err(SandboxError::Cgroup)?,
             None => None,
         };
-        let watching = watch.map(|watch| env.tasks.spawn(watch.run()).abort_handle());
         Ok(Self {
             control,
-            watching,
+            listening: Some(listening),
+            watching: watch.map(|watch| env.tasks.spawn(watch.run())),
             listener: Some(listener),
             runtime_api,
             layout,
@@ -150,7 +152,8 @@ impl Sandbox {
     }
 
     /// Kills every process in the sandbox but its init: stopped ones, those in sessions of their
-    /// own and orphans too. Returns when none is left.
+    /// own and orphans too. Returns when none is left, or after ten seconds if the kernel itself will
+    /// not let go of one (a dead disk); only [`Self::destroy`] is right then.
     pub async fn kill_all(&self) {
         self.thaw();
         self.control.kill_all().await;
@@ -174,15 +177,18 @@ impl Sandbox {
             // When the runtime is going down the work is dropped, which clears as well.
             let _ = self.env.tasks.spawn_blocking(move || remains.clear()).await;
         }
+        self.watching.as_ref().inspect(|task| task.abort());
+        for task in [self.watching.take(), self.listening.take()].into_iter().flatten() {
+            // Cancelled, which is what we asked for, or done.
+            let _ = task.await;
+        }
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.control.hang_up();
-        if let Some(watching) = &self.watching {
-            watching.abort();
-        }
+        self.watching.as_ref().inspect(|task| task.abort());
     }
 }
 
