@@ -39,6 +39,9 @@ const ETC: [&str; 9] = [
     "etc/services",
 ];
 
+/// Runtimes that keep a part of their installation in `/etc`, by how its name begins.
+const RUNTIMES: [&str; 4] = ["java", "python", "ruby", "dotnet"];
+
 /// Character devices with their numbers: what was opened must be what was meant.
 const DEVICES: [(&str, u32, u32); 5] = [
     ("dev/null", 1, 3),
@@ -55,7 +58,9 @@ const DEVICES: [(&str, u32, u32); 5] = [
 /// except devices and the blueprint's own binds.
 pub fn open(blueprint: &Blueprint) -> Result<Vec<Source>, Fault> {
     let mut sources = Vec::new();
-    for name in SYSTEM.into_iter().chain(ETC) {
+    let runtimes = runtime_directories();
+    let names = SYSTEM.into_iter().chain(ETC).chain(runtimes.iter().map(String::as_str));
+    for name in names {
         let path = format!("/{name}");
         let system = SYSTEM.contains(&name);
         let found =
@@ -93,6 +98,14 @@ pub fn open(blueprint: &Blueprint) -> Result<Vec<Source>, Fault> {
         });
     }
     Ok(sources)
+}
+
+fn runtime_directories() -> Vec<String> {
+    let entries = std::fs::read_dir("/etc").into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let names = directories.filter_map(|entry| entry.file_name().into_string().ok());
+    let wanted = names.filter(|name| RUNTIMES.iter().any(|prefix| name.starts_with(prefix)));
+    wanted.map(|name| format!("etc/{name}")).collect()
 }
 
 fn open_one(path: &str, flags: OpenTreeFlags, attributes: u64) -> Result<OwnedFd, Fault> {
