@@ -1,7 +1,7 @@
 //! What the server and a sandbox's init say to each other: one JSON message per datagram.
 //!
 //! Order at start: `Blueprint` down, `Cloned` up (with a pidfd), `Network` down, `Ready` up (with
-//! the listener). Then `Start` (with the output pipe) and `KillAll` in any order, each answered
+//! the listener). Then `Start` (with the output pipe), `KillAll` and `Listen` in any order, each answered
 //! under its call number. `Exited` follows every `Started` unless init itself dies.
 
 use crate::fault::Fault;
@@ -77,17 +77,39 @@ pub enum ToInit {
     Network(Option<Link>),
     Start { call: u64, program: Program },
     KillAll { call: u64 },
+    Listen { call: u64, port: u16 },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromInit {
-    Cloned { pid: i32 },
+    Cloned {
+        pid: i32,
+    },
     Ready,
     Failed(Fault),
-    Started { call: u64, pid: i32 },
-    NotStarted { call: u64, fault: Fault },
-    Exited { call: u64, ending: Ending },
-    Empty { call: u64 },
+    Started {
+        call: u64,
+        pid: i32,
+    },
+    NotStarted {
+        call: u64,
+        fault: Fault,
+    },
+    Exited {
+        call: u64,
+        ending: Ending,
+    },
+    Empty {
+        call: u64,
+    },
+    /// With the listener.
+    Listening {
+        call: u64,
+    },
+    NotListening {
+        call: u64,
+        fault: Fault,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,13 +1,16 @@
 //! The control loop: start what the server asks for, reap everything, report, end with the server.
 
 use crate::channel;
+use crate::fault::Fault;
+use crate::network;
 use crate::program;
-use crate::protocol::{Blueprint, Ending, FromInit, ToInit};
+use crate::protocol::{Blueprint, Ending, FromInit, RUNTIME_API, ToInit};
 use crate::sys;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// What "everything in the sandbox" is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,6 +78,10 @@ impl Supervisor {
                 self.kill();
                 self.reap();
             }
+            ToInit::Listen { call, port } => match self.listen(port) {
+                Ok(listener) => self.tell_with(&FromInit::Listening { call }, Some(&listener)),
+                Err(fault) => self.tell(&FromInit::NotListening { call, fault }),
+            },
             ToInit::Network(_) => {}
         }
     }
@@ -123,9 +130,22 @@ impl Supervisor {
         }
     }
 
+    /// Where only programs in the sandbox connect to; without a network of its own, on any free
+    /// port of this machine.
+    fn listen(&self, port: u16) -> Result<OwnedFd, Fault> {
+        match self.reach {
+            Reach::Namespace => network::listener((RUNTIME_API.0, port)),
+            Reach::Descendants => network::listener((Ipv4Addr::LOCALHOST, 0)),
+        }
+    }
+
     fn tell(&self, message: &FromInit) {
+        self.tell_with(message, None);
+    }
+
+    fn tell_with(&self, message: &FromInit, fd: Option<&OwnedFd>) {
         // A failure means that the server is gone, which the next poll says too.
-        let _ = channel::send(&self.control, message, None);
+        let _ = channel::send(&self.control, message, fd.map(AsFd::as_fd));
     }
 
     fn end(&mut self) -> ! {

@@ -30,6 +30,7 @@ struct Pending {
     starts: HashMap<u64, oneshot::Sender<Result<i32, Fault>>>,
     exits: HashMap<u64, oneshot::Sender<Exit>>,
     kills: HashMap<u64, oneshot::Sender<()>>,
+    listeners: HashMap<u64, oneshot::Sender<Result<OwnedFd, Fault>>>,
 }
 
 impl Control {
@@ -100,26 +101,51 @@ impl Control {
         }
     }
 
+    /// Has init listen on `port` within the sandbox.
+    pub(crate) async fn open_listener(&self, port: u16) -> Result<OwnedFd, SandboxError> {
+        let (listening_tx, listening) = oneshot::channel();
+        let call = {
+            let mut pending = self.pending();
+            if pending.lost {
+                return Err(SandboxError::Lost);
+            }
+            pending.calls += 1;
+            let call = pending.calls;
+            pending.listeners.insert(call, listening_tx);
+            call
+        };
+        if self.send(&ToInit::Listen { call, port }, None).await.is_err() {
+            self.pending().listeners.remove(&call);
+            return Err(SandboxError::Lost);
+        }
+        match listening.await {
+            Ok(Ok(listener)) => Ok(listener),
+            Ok(Err(fault)) => Err(SandboxError::Listen(fault)),
+            Err(_) => Err(SandboxError::Lost),
+        }
+    }
+
     /// Reads until init is gone. Run it as a task.
     pub(crate) async fn listen(&self) {
-        while let Ok(Some((message, _))) = self
+        while let Ok(Some((message, fd))) = self
             .socket
             .async_io(Interest::READABLE, |socket| channel::receive::<FromInit>(socket))
             .await
         {
-            self.dispatch(message);
+            self.dispatch(message, fd);
         }
         let mut pending = self.pending();
         pending.lost = true;
         pending.starts.clear();
         pending.kills.clear();
+        pending.listeners.clear();
         for (_, exit) in pending.exits.drain() {
             let _ = exit.send(Exit::Lost);
         }
     }
 
     // Senders whose receiver is gone have nobody to tell: results of `send` below do not matter.
-    fn dispatch(&self, message: FromInit) {
+    fn dispatch(&self, message: FromInit, fd: Option<OwnedFd>) {
         let mut pending = self.pending();
         match message {
             FromInit::Started { call, pid } => {
@@ -138,6 +164,14 @@ impl Control {
             }
             FromInit::Empty { call } => {
                 pending.kills.remove(&call).map(|empty| empty.send(()));
+            }
+            FromInit::Listening { call } => {
+                let sender = pending.listeners.remove(&call);
+                // Without a descriptor the sender is dropped, which the caller takes for an end.
+                sender.zip(fd).map(|(sender, fd)| sender.send(Ok(fd)));
+            }
+            FromInit::NotListening { call, fault } => {
+                pending.listeners.remove(&call).map(|sender| sender.send(Err(fault)));
             }
             FromInit::Cloned { .. } | FromInit::Ready | FromInit::Failed(_) => {
                 tracing::warn!(?message, "init speaks out of turn");

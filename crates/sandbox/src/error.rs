@@ -23,6 +23,8 @@ pub enum SandboxError {
     Setup(#[source] Fault),
     #[error("the program could not be started: {0}")]
     Start(#[source] Fault),
+    #[error("the sandbox cannot listen: {0}")]
+    Listen(#[source] Fault),
     #[error("the program's arguments and environment are too large")]
     TooLarge,
     #[error("all addresses for sandboxes are taken")]

@@ -107,6 +107,19 @@ impl Sandbox {
         self.listener.take()
     }
 
+    /// One more listener that only programs in this sandbox can reach, and the `host:port` to reach
+    /// it at: a way to offer them a service of the server's, which their network refuses otherwise.
+    /// In process mode everybody on this machine can reach it, and the port is another.
+    ///
+    /// # Errors
+    /// [`SandboxError::Listen`] when the port is taken in the sandbox, or below 1024.
+    pub async fn listen(&self, port: u16) -> Result<(TcpListener, String), SandboxError> {
+        self.thaw();
+        let listener = std::net::TcpListener::from(self.control.open_listener(port).await?);
+        let address = listener.local_addr().map_err(SandboxError::Talk)?.to_string();
+        Ok((TcpListener::from_std(listener).map_err(SandboxError::Talk)?, address))
+    }
+
     /// The value of `AWS_LAMBDA_RUNTIME_API`: `host:port`.
     pub fn runtime_api(&self) -> &str {
         &self.runtime_api

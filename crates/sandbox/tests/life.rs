@@ -2,9 +2,10 @@
 
 mod support;
 
-use lamplight_sandbox::{Exit, Mode};
+use lamplight_sandbox::{Exit, Mode, Sandbox, SandboxError};
 use support::{Bench, is_root, program, run, shell, skip};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 const MODES: [Mode; 2] = [Mode::Namespaces, Mode::Process];
 
@@ -39,27 +40,37 @@ async fn what_cannot_be_started_says_why() {
 }
 
 #[tokio::test]
-async fn a_program_reaches_the_runtime_api() {
+async fn a_program_reaches_what_listens_in_its_sandbox() {
     for mode in MODES {
         let bench = Bench::new(mode);
         let mut sandbox = bench.sandbox("api").await;
         let listener = sandbox.listener().unwrap();
         let api = sandbox.runtime_api().to_owned();
         assert!(mode == Mode::Process || api == "169.254.100.1:9001");
-        let ask = support::probe(&sandbox, &["ask", &api]);
-        let answer = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut asked = [0u8; 4];
-            stream.read_exact(&mut asked).await.unwrap();
-            assert_eq!(&asked, b"next");
-            stream.write_all(b"event").await.unwrap();
-        };
-        let ((text, exit), ()) = tokio::join!(run(&sandbox, ask), answer);
-        assert_eq!((text.as_str(), exit), ("event", Exit::Code(0)), "{mode:?}");
-        drop(listener);
+        answers(&sandbox, listener, &api).await;
+        let (listener, address) = sandbox.listen(4566).await.unwrap();
+        assert!(mode == Mode::Process || address == "169.254.100.1:4566");
+        if mode == Mode::Namespaces {
+            assert!(matches!(sandbox.listen(4566).await, Err(SandboxError::Listen(_))));
+        }
+        answers(&sandbox, listener, &address).await;
         sandbox.destroy().await;
         bench.launcher.shut_down().await;
     }
+}
+
+/// A program in `sandbox` asks at `address`, and `listener` hears it.
+async fn answers(sandbox: &Sandbox, listener: TcpListener, address: &str) {
+    let ask = support::probe(sandbox, &["ask", address]);
+    let answer = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = [0u8; 4];
+        stream.read_exact(&mut asked).await.unwrap();
+        assert_eq!(&asked, b"next");
+        stream.write_all(b"event").await.unwrap();
+    };
+    let ((text, exit), ()) = tokio::join!(run(sandbox, ask), answer);
+    assert_eq!((text.as_str(), exit), ("event", Exit::Code(0)), "{address}");
 }
 
 #[tokio::test]
