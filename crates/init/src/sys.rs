@@ -127,6 +127,16 @@ pub fn install_filter(program: &[u64]) -> Result<()> {
     Ok(())
 }
 
+/// The version of Landlock that the kernel speaks; `None` when it is absent or switched off.
+pub fn landlock_version() -> Option<u32> {
+    // LANDLOCK_CREATE_RULESET_VERSION.
+    let flags = 1;
+    // SAFETY: with this flag the kernel wants a null pointer and a size of zero, and makes nothing.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0usize, 0usize, flags) };
+    u32::try_from(version).ok()
+}
+
 /// Gives all signals their default action and unblocks them.
 pub fn reset_signals() {
     for signal in 1..=64 {

@@ -27,7 +27,16 @@ pub enum Severity {
 
 /// Looks at everything.
 pub fn preflight() -> Vec<Check> {
-    vec![kernel(), user_namespaces(), proc_mount(), seccomp(), root(), cgroups(), egress()]
+    vec![
+        kernel(),
+        user_namespaces(),
+        proc_mount(),
+        seccomp(),
+        landlock(),
+        root(),
+        cgroups(),
+        egress(),
+    ]
 }
 
 /// The modes that can run, the better first.
@@ -125,6 +134,19 @@ fn seccomp() -> Check {
         ))
     };
     check("seccomp", Severity::Required, found)
+}
+
+fn landlock() -> Check {
+    let found = match lamplight_init::sys::landlock_version() {
+        Some(version) => {
+            Ok(format!("Landlock (version {version}) guards the file system a second time"))
+        }
+        None => Err((
+            "Landlock is not active: mounts alone guard the file system".to_owned(),
+            "use a kernel built with CONFIG_SECURITY_LANDLOCK, with landlock in its parameter lsm=",
+        )),
+    };
+    check("landlock", Severity::Advised, found)
 }
 
 fn root() -> Check {

@@ -86,7 +86,7 @@ impl Sandbox {
         let reader = control.clone();
         let listening = env.tasks.spawn(async move { reader.listen().await });
         let watch = match &remains.group {
-            Some(group) => Watch::new(group).map_err(SandboxError::Cgroup)?,
+            Some(group) => watch(group).map_err(SandboxError::Cgroup)?,
             None => None,
         };
         Ok(Self {
@@ -196,6 +196,13 @@ impl Sandbox {
             let _ = task.await;
         }
     }
+}
+
+fn watch(group: &Group) -> io::Result<Option<Watch>> {
+    Watch::new(group).or_else(|error| {
+        tracing::warn!(%error, "memory cannot be watched: /tmp counts as memory");
+        group.limit_to_memory().map(|()| None)
+    })
 }
 
 impl Drop for Sandbox {

@@ -140,6 +140,15 @@ impl Group {
         Ok(())
     }
 
+    /// Keeps `/tmp` and memory together below the memory size: for when nobody can watch them apart.
+    pub(crate) fn limit_to_memory(&self) -> io::Result<()> {
+        self.directories.iter().try_for_each(|(kind, path)| match kind {
+            Kind::Memory => write(path, "memory.limit_in_bytes", self.memory),
+            Kind::All => write(path, "memory.max", self.memory),
+            _ => Ok(()),
+        })
+    }
+
     /// Moves a process in, which its children then inherit.
     pub(crate) fn add(&self, pid: u32) -> io::Result<()> {
         self.directories.iter().try_for_each(|(_, path)| write(path, "cgroup.procs", pid))
