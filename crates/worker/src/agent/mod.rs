@@ -26,7 +26,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 use tokio::sync::Semaphore;
+
+/// How long an answer waits for its log to be written.
+const LOG_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What an agent works with.
 pub struct Parts {
@@ -208,7 +212,11 @@ impl Worker for Agent {
 
     async fn invoke(&self, id: EnvironmentId, call: Invocation) -> Result<Outcome, StartError> {
         let environment = self.table().environments.get(&id).cloned().ok_or(StartError::Gone)?;
-        environment.invoke(call).await
+        let outcome = environment.invoke(call).await;
+        // Whoever has the answer can count on the log of it, also when this process is killed in
+        // the next moment. A disk that hangs must not hold up answers for long, though.
+        let _ = tokio::time::timeout(LOG_PATIENCE, self.parts.logs.settle()).await;
+        outcome
     }
 
     async fn end(&self, id: EnvironmentId) {

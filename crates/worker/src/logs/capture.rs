@@ -189,11 +189,14 @@ mod tests {
     #[derive(Default)]
     struct Collected(Mutex<Vec<String>>);
 
+    #[async_trait::async_trait]
     impl LogSink for Collected {
         fn append(&self, _: &Scope, _: &str, _: &str, events: Vec<LogEvent>) {
             assert!(events.iter().all(|e| e.at > Timestamp::from_millis(0)));
             self.0.lock().unwrap().extend(events.into_iter().map(|e| e.message));
         }
+
+        async fn settle(&self) {}
     }
 
     fn capture() -> (Arc<Collected>, Capture) {

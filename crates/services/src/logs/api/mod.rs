@@ -107,6 +107,7 @@ impl Logs {
     }
 }
 
+#[async_trait::async_trait]
 impl LogSink for Logs {
     fn append(&self, scope: &Scope, group: &str, stream: &str, events: Vec<LogEvent>) {
         if names::is_group(group) && names::is_stream(stream) {
@@ -114,6 +115,10 @@ impl LogSink for Logs {
         } else {
             tracing::warn!(group, stream, "log events for a name that cannot be are dropped");
         }
+    }
+
+    async fn settle(&self) {
+        Self::settle(self).await;
     }
 }
 
