@@ -107,7 +107,8 @@ pub async fn delete(request: &Request<'_>) -> Result<Output, ApiError> {
         return Err(invalid("$LATEST version cannot be deleted without deleting the function."));
     }
     request.parts.catalog.delete(&function).await.map_err(catalog_error)?;
-    Ok(Output::empty())
+    // AWS: 204, although the model says 200; SDKs show it as the member StatusCode.
+    Ok(Output { status: Some(204), ..Output::default() })
 }
 
 pub async fn account_settings(request: &Request<'_>) -> Result<Output, ApiError> {
