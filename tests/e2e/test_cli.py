@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from harness import leftovers, place
 from harness.leftovers import wait_until
-from harness.server import Server, clean_environment
+from harness.server import clean_environment
 
 
 def run(*arguments, check=False, timeout=60, **environment):
@@ -106,6 +106,7 @@ def test_demo_until_ctrl_c(tmp_path):
              "--isolation", place.isolation()],
             env=clean_environment(), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
     try:
         wait_until(
@@ -124,9 +125,9 @@ def test_demo_until_ctrl_c(tmp_path):
             demo.wait()
 
 
-def test_ctrl_c_while_starting(tmp_path):
+def test_ctrl_c_while_starting(own_server):
     """Whenever it comes, the server ends and leaves nothing."""
-    server = Server(data_dir=tmp_path)
+    server = own_server(start=False)
     for _ in range(5):
         server.launch()
         footprint = server.footprint()

@@ -60,6 +60,8 @@ class Server:
                 env={**clean_environment(), **self.environment},
                 # The terminal's Ctrl-C is for pytest; it ends the server in its own time.
                 start_new_session=True,
+                # A shell's background jobs ignore SIGINT, and children inherit that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     @property
