@@ -217,3 +217,47 @@ pub(crate) fn sweep(instance: &str) -> usize {
     }
     names.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Directories that only look like cgroups: for what is written, not for what it does.
+    #[test]
+    fn the_same_sizes_are_written_to_both_hierarchies() {
+        let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let parents = vec![
+            (Kind::Memory, old.path().join("m")),
+            (Kind::Pids, old.path().join("p")),
+            (Kind::Cpu, old.path().join("c")),
+            (Kind::All, new.path().to_owned()),
+        ];
+        for (_, path) in &parents[..3] {
+            std::fs::create_dir(path).unwrap();
+        }
+        let group = Cgroups { parents }.create("s", 3538, 512).unwrap();
+        let written =
+            |path: &std::path::Path, file: &str| std::fs::read_to_string(path.join(file)).unwrap();
+        let both = (4050u64 << 20).to_string();
+        assert_eq!(written(&old.path().join("m/s"), "memory.limit_in_bytes"), both);
+        assert_eq!(written(&old.path().join("p/s"), "pids.max"), "768");
+        assert_eq!(written(&old.path().join("c/s"), "cpu.cfs_quota_us"), "200000");
+        let new = new.path().join("s");
+        assert_eq!(written(&new, "memory.max"), both);
+        assert_eq!(written(&new, "memory.high"), (3538u64 << 20).to_string());
+        assert_eq!(written(&new, "memory.swap.max"), "0");
+        assert_eq!(written(&new, "pids.max"), "768");
+        assert_eq!(written(&new, "cpu.max"), "200000 100000");
+
+        std::fs::write(new.join("memory.events"), "low 0\nhigh 9\noom 2\noom_kill 1\n").unwrap();
+        let v2 = Group { directories: vec![(Kind::All, new.clone())], ..group };
+        v2.kills.fetch_add(2, Ordering::Relaxed);
+        assert_eq!(v2.oom_kills(), 3);
+        std::fs::write(new.join("memory.peak"), (9000u64 << 20).to_string()).unwrap();
+        assert_eq!(v2.memory_peak(), Some(3538 << 20), "never above the size");
+        v2.add(77).unwrap();
+        assert_eq!(written(&new, "cgroup.procs"), "77");
+        assert!(v2.set_frozen(true));
+        assert_eq!(written(&new, "cgroup.freeze"), "1");
+    }
+}
