@@ -88,6 +88,23 @@ def test_settings_are_echoed(client, function):
     assert client.get_function(FunctionName=name)["Tags"] == {"street": "lamp"}
 
 
+@pytest.mark.parametrize(
+    "member, value",
+    [
+        ("DeadLetterConfig", {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:dead"}),
+        ("KMSKeyArn", "arn:aws:kms:us-east-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab"),
+        ("Architectures", [place.architecture()]),
+        ("TracingConfig", {"Mode": "PassThrough"}),
+    ],
+)
+def test_settings_without_meaning_here_are_kept(client, function, member, value):
+    """Stored and read back, also after an update of something else: Terraform compares them."""
+    name = function(HELLO, **{member: value})
+    assert client.get_function_configuration(FunctionName=name)[member] == value
+    client.update_function_configuration(FunctionName=name, Description="another")
+    assert client.get_function_configuration(FunctionName=name)[member] == value
+
+
 def test_empty_environment_is_not_no_environment(client, function):
     name = function(HELLO, Environment={"Variables": {}})
     settings = client.get_function_configuration(FunctionName=name)
@@ -272,6 +289,42 @@ def test_zip_that_unpacks_too_large(client):
         Code={"ZipFile": code.zipped({"app.py": HELLO, "zeros": bytes(262_144_001)})},
     )  # fmt: skip
     assert (message, status) == ("Unzipped size must be smaller than 262144000 bytes", 400)
+
+
+def test_zip_with_too_many_files(client):
+    message, status = refused(
+        client, "InvalidParameterValueException", "create_function", FunctionName=fresh_name(),
+        Role=aws.ROLE, Runtime=place.python_runtime(), Handler="app.handler",
+        Code={"ZipFile": code.zipped({f"{number}.py": b"" for number in range(100_001)})},
+    )  # fmt: skip
+    assert (status, message[:16]) == (400, "Could not unzip ")
+
+
+def test_zip_whose_file_is_a_directory_of_another(client):
+    message, status = refused(
+        client, "InvalidParameterValueException", "create_function", FunctionName=fresh_name(),
+        Role=aws.ROLE, Runtime=place.python_runtime(), Handler="app.handler",
+        Code={"ZipFile": code.zipped({"app.py": HELLO, "a": "file", "a/b": "below it"})},
+    )  # fmt: skip
+    assert (status, message[:16]) == (400, "Could not unzip ")
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../../etc/passwd"])
+def test_zip_with_a_link_to_the_host(client, function, target):
+    """Refused, or kept as a link that leads nowhere but into the sandbox's own files."""
+    package = code.zipped(
+        {"app.py": "def handler(event, context):\n    return open('/var/task/link').read()\n",
+         "link": target},
+        {"link": 0o120777},
+    )  # fmt: skip
+    try:
+        name = function(package)
+    except client.exceptions.InvalidParameterValueException as error:
+        assert "Could not unzip uploaded file" in str(error)
+        return
+    payload, _ = call(client, name)
+    with open("/etc/passwd") as passwd:
+        assert payload != passwd.read()
 
 
 def test_too_many_environment_variables(client):
