@@ -53,6 +53,7 @@ fn prepare(
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
             .at(Step::BecomeRoot, "uid")?;
     }
+    sys::hide_cgroups_above().at(Step::HideCgroup, "")?;
     rustix::process::umask(rustix::fs::Mode::empty());
     rustix::system::sethostname(blueprint.hostname.as_bytes())
         .at(Step::SetHostname, &blueprint.hostname)?;

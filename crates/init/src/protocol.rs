@@ -22,11 +22,20 @@ pub const PROGRAM_GID: u32 = 990;
 pub struct Blueprint {
     pub isolation: Isolation,
     pub hostname: String,
+    pub cgroups: Cgroups,
     pub binds: Vec<Bind>,
     pub tmp: Tmp,
     pub resolvers: Vec<IpAddr>,
     /// The seccomp program, one instruction in each number as the kernel lays it out.
     pub filter: Vec<u64>,
+}
+
+/// The directories of the sandbox's own cgroups.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Cgroups {
+    /// Of the old hierarchy, one for each controller.
+    pub old: Vec<String>,
+    pub new: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use rustix::io::{Errno, Result};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 fn check(answer: libc::c_long) -> Result<libc::c_long> {
     if answer < 0 {
@@ -22,28 +22,68 @@ pub unsafe fn fork() -> Result<Option<i32>> {
     Ok((pid != 0).then_some(pid as i32))
 }
 
-/// The namespaces that a sandbox has of its own.
+/// The namespaces that a sandbox has of its own from the start; that of cgroups follows.
 // Time namespaces can only be entered by unshare, and would move nothing that a guest can abuse.
-pub const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP;
+    | libc::CLONE_NEWUTS;
 
-/// Forks into new namespaces as a sibling of this process: the child's parent is our parent, so
-/// that the server can wait for it after the jail has ended. `None` in the child.
+/// Forks a sibling of this process, into new namespaces if wanted and into `cgroup` (v2): its
+/// parent is our parent, so that the server can wait for it after the jail has ended. `None` in the
+/// child.
+///
+/// # Errors
+/// `NOSYS` where a filter around us forbids clone3; [`clone_sibling_plainly`] remains then.
 ///
 /// # Safety
 /// The process must have a single thread.
-pub unsafe fn clone_into_namespaces() -> Result<Option<i32>> {
-    let flags = NAMESPACES | libc::CLONE_PARENT | libc::SIGCHLD;
-    // SAFETY: without CLONE_VM this is a fork: the child has its own copy of everything; a null
-    // stack means that it goes on with ours.
+pub unsafe fn clone_sibling(
+    namespaces: bool,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Option<i32>> {
+    let mut flags = sibling_flags(namespaces);
+    if cgroup.is_some() {
+        // CLONE_INTO_CGROUP, which is wider than the type of the others.
+        flags |= 0x2_0000_0000;
+    }
+    // struct clone_args: eleven numbers; the cgroup is the last. With CLONE_PARENT the signal at
+    // the end is that of this process and has to be left out.
+    let mut arguments = [0u64; 11];
+    arguments[0] = flags;
+    arguments[10] = cgroup.map_or(0, |fd| fd.as_raw_fd() as u64);
+    // SAFETY: without CLONE_VM this is a fork: the child has its own copy of everything; no stack
+    // means that it goes on with ours. The structure lives through the call, its size is passed.
+    let pid = check(unsafe {
+        libc::syscall(libc::SYS_clone3, arguments.as_ptr(), size_of_val(&arguments))
+    })?;
+    Ok((pid != 0).then_some(pid as i32))
+}
+
+/// The same by the older call, which knows no cgroups.
+///
+/// # Safety
+/// The process must have a single thread.
+pub unsafe fn clone_sibling_plainly(namespaces: bool) -> Result<Option<i32>> {
+    let flags = sibling_flags(namespaces) as libc::c_long | libc::c_long::from(libc::SIGCHLD);
+    // SAFETY: as in `clone_sibling`.
     let pid =
         check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize) })?;
     Ok((pid != 0).then_some(pid as i32))
+}
+
+fn sibling_flags(namespaces: bool) -> u64 {
+    let flags = libc::CLONE_PARENT | if namespaces { NAMESPACES } else { 0 };
+    u64::from(flags as u32)
+}
+
+/// Makes the cgroup we are in the top of those we see.
+pub fn hide_cgroups_above() -> Result<()> {
+    // SAFETY: takes no pointers, and cgroup namespaces change nothing about memory or descriptors.
+    check(libc::c_long::from(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }))?;
+    Ok(())
 }
 
 /// The descriptor that the jail's parent gave it as standard input: the control socket.

@@ -1,12 +1,13 @@
 //! The re-exec'd binary: opens what the sandbox will see, clones init into new namespaces, writes
-//! its user maps, and ends. In process mode it stays, as the keeper.
+//! its user maps, and ends. In process mode the clone is the keeper, in the namespaces it was.
 //!
 //! Single-threaded from its first instruction; its standard input is the control socket.
 
 use lamplight_init::fault::{At, Fault, Step};
-use lamplight_init::protocol::{Blueprint, FromInit, Isolation, PROGRAM_GID, PROGRAM_UID};
+use lamplight_init::protocol::{Blueprint, Cgroups, FromInit, Isolation, PROGRAM_GID, PROGRAM_UID};
 use lamplight_init::sources::Source;
 use lamplight_init::{channel, namespaces, process, sources, sys};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, OwnedFd};
@@ -58,31 +59,72 @@ fn build(control: &OwnedFd) -> Result<Next, Fault> {
     };
     // When the whole machine runs out of memory, sandboxes go before the server. Inherited.
     std::fs::write("/proc/self/oom_score_adj", "500").at(Step::SetOomScore, "500")?;
+    let group = join(&blueprint.cgroups)?;
     let isolation = blueprint.isolation;
-    if let Isolation::Process = isolation {
-        report(control, rustix::process::getpid())?;
-        return Ok(Next::Keeper(blueprint));
-    }
-
+    let namespaces = !matches!(isolation, Isolation::Process);
     let mapped = matches!(isolation, Isolation::Mapped { .. });
     let opened = if mapped { Some(sources::open(&blueprint)?) } else { None };
     if mapped {
         rustix::thread::set_thread_groups(&[]).at(Step::DropGroups, "")?;
     }
     let (maps_reader, maps_writer) = pipe_with(PipeFlags::CLOEXEC).at(Step::OpenSync, "pipe")?;
+    let Some(child) = clone_child(namespaces, group.as_ref())? else {
+        return Ok(match isolation {
+            Isolation::Process => Next::Keeper(blueprint),
+            _ => Next::Init(blueprint, opened, maps_reader),
+        });
+    };
+    // Reported first, so that the server can clean up whatever comes of the rest.
+    report(control, child)?;
+    if namespaces {
+        write_maps(child, isolation)?;
+        rustix::io::write(&maps_writer, b"x").at(Step::OpenSync, "pipe")?;
+    }
+    Ok(Next::End)
+}
+
+/// Joins the old hierarchy's groups, and opens the new one's for the child to be born in.
+///
+/// Moving a process by its number, from outside, makes the kernel wait for all processors, which
+/// takes milliseconds; a thread that moves itself, or a birth in the right place, does not.
+fn join(groups: &Cgroups) -> Result<Option<Group>, Fault> {
+    for directory in &groups.old {
+        let path = format!("{directory}/tasks");
+        std::fs::write(&path, "0").at(Step::JoinCgroup, &path)?;
+    }
+    let Some(path) = &groups.new else { return Ok(None) };
+    let flags =
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let directory =
+        rustix::fs::open(path, flags, rustix::fs::Mode::empty()).at(Step::JoinCgroup, path)?;
+    Ok(Some(Group { path: path.clone(), directory }))
+}
+
+struct Group {
+    path: String,
+    directory: OwnedFd,
+}
+
+/// `None` in the child.
+fn clone_child(namespaces: bool, group: Option<&Group>) -> Result<Option<Pid>, Fault> {
+    let directory = group.map(|group| group.directory.as_fd());
     #[expect(unsafe_code, reason = "clone needs a promise")]
     // SAFETY: the jail has a single thread.
-    let cloned = unsafe { sys::clone_into_namespaces() };
-    let Some(pid) = cloned.at(Step::CloneNamespaces, "user, mount, pid, net, ipc, uts, cgroup")?
-    else {
-        return Ok(Next::Init(blueprint, opened, maps_reader));
-    };
-    let init = Pid::from_raw(pid).ok_or_else(|| fault(Step::CloneNamespaces, libc::ESRCH))?;
-    // Reported first, so that the server can clean up whatever comes of the rest.
-    report(control, init)?;
-    write_maps(init, isolation)?;
-    rustix::io::write(&maps_writer, b"x").at(Step::OpenSync, "pipe")?;
-    Ok(Next::End)
+    let mut cloned = unsafe { sys::clone_sibling(namespaces, directory) };
+    if matches!(cloned, Err(Errno::NOSYS)) {
+        // Then the slow way: the child is born where we are.
+        if let Some(group) = group {
+            let path = format!("{}/cgroup.procs", group.path);
+            std::fs::write(&path, "0").at(Step::JoinCgroup, &path)?;
+        }
+        #[expect(unsafe_code, reason = "clone needs a promise")]
+        // SAFETY: as above.
+        let plainly = unsafe { sys::clone_sibling_plainly(namespaces) };
+        cloned = plainly;
+    }
+    let on = if namespaces { "user, mount, pid, net, ipc, uts" } else { "keeper" };
+    let Some(pid) = cloned.at(Step::CloneNamespaces, on)? else { return Ok(None) };
+    Pid::from_raw(pid).map(Some).ok_or_else(|| fault(Step::CloneNamespaces, libc::ESRCH))
 }
 
 fn fault(step: Step, errno: i32) -> Fault {

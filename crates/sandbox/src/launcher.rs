@@ -179,16 +179,14 @@ fn build(shared: &Arc<Shared>, spec: &Spec) -> Result<Parts, SandboxError> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(SandboxError::Spawn)?;
-    let began = begin(shared, spec, &ours, slot, (&mut remains, jail.id()));
-    if mode == Mode::Namespaces || remains.init.is_none() {
-        if began.is_err() {
-            // It may wait for a word that will not come, or for a disk.
-            let _ = rustix::net::shutdown(&ours, rustix::net::Shutdown::Both);
-            let _ = jail.kill();
-        }
-        // The jail ends by itself once it has said what it has to say.
-        jail.wait().map_err(SandboxError::Spawn)?;
+    let began = begin(shared, spec, &ours, slot, &mut remains);
+    if began.is_err() {
+        // It may wait for a word that will not come, or for a disk.
+        let _ = rustix::net::shutdown(&ours, rustix::net::Shutdown::Both);
+        let _ = jail.kill();
     }
+    // The jail ends by itself once it has said what it has to say.
+    jail.wait().map_err(SandboxError::Spawn)?;
     let init = began?;
     let link = match &shared.network {
         Some(network) => Some(network.connect(slot, init).map_err(SandboxError::Network)?),
@@ -212,12 +210,13 @@ fn begin(
     spec: &Spec,
     control: &OwnedFd,
     slot: u32,
-    (remains, jail): (&mut Remains, u32),
+    remains: &mut Remains,
 ) -> Result<i32, SandboxError> {
+    let mut blueprint = blueprint(shared, spec, slot);
     if let Some(group) = &remains.group {
-        group.add(jail).map_err(SandboxError::Cgroup)?;
+        blueprint.cgroups = group.directories();
     }
-    channel::send(control, &blueprint(shared, spec, slot), None).map_err(SandboxError::Talk)?;
+    channel::send(control, &blueprint, None).map_err(SandboxError::Talk)?;
     match hear(control)? {
         (FromInit::Cloned { pid }, Some(init)) => {
             remains.init = Some(init);
@@ -258,6 +257,7 @@ fn blueprint(shared: &Shared, spec: &Spec, slot: u32) -> Blueprint {
     Blueprint {
         isolation,
         hostname: spec.id.clone(),
+        cgroups: Default::default(),
         binds: binds.collect(),
         tmp: Tmp {
             bytes: u64::from(spec.tmp_mb) << 20,

@@ -11,6 +11,7 @@ pub(crate) use hierarchy::find;
 pub(crate) use pressure::Watch;
 
 use files::{read, read_field, remove_directory, write};
+use lamplight_init::protocol;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -149,9 +150,17 @@ impl Group {
         })
     }
 
-    /// Moves a process in, which its children then inherit.
-    pub(crate) fn add(&self, pid: u32) -> io::Result<()> {
-        self.directories.iter().try_for_each(|(_, path)| write(path, "cgroup.procs", pid))
+    /// Where the jail takes itself and its child.
+    pub(crate) fn directories(&self) -> protocol::Cgroups {
+        let mut groups = protocol::Cgroups::default();
+        for (kind, path) in &self.directories {
+            let path = path.to_string_lossy().into_owned();
+            match kind {
+                Kind::Unified | Kind::All => groups.new = Some(path),
+                Kind::Memory | Kind::Pids | Kind::Cpu => groups.old.push(path),
+            }
+        }
+        groups
     }
 
     /// Kills every process in it. Returns at once.
@@ -255,8 +264,7 @@ mod tests {
         assert_eq!(v2.oom_kills(), 3);
         std::fs::write(new.join("memory.peak"), (9000u64 << 20).to_string()).unwrap();
         assert_eq!(v2.memory_peak(), Some(3538 << 20), "never above the size");
-        v2.add(77).unwrap();
-        assert_eq!(written(&new, "cgroup.procs"), "77");
+        assert_eq!(v2.directories().new.as_deref(), new.to_str());
         assert!(v2.set_frozen(true));
         assert_eq!(written(&new, "cgroup.freeze"), "1");
     }
