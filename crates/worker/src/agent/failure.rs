@@ -1,6 +1,6 @@
 //! What callers are told when a function's process fails: AWS's payloads, to the letter.
 
-use super::environment::NotStarted;
+use super::process::NotStarted;
 use bytes::Bytes;
 use lamplight_model::limits;
 use lamplight_sandbox::Exit;
@@ -70,7 +70,7 @@ pub fn too_large() -> Failure {
 /// The package has nothing to run, or nothing that this machine can run.
 pub fn not_started(request_id: &str, why: NotStarted) -> Failure {
     let reason = match why {
-        NotStarted::NoEntrypoint => {
+        NotStarted::NoEntrypoint | NotStarted::Ended => {
             "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned()
         }
         NotStarted::Refused { errno } => {

@@ -7,6 +7,7 @@
 
 mod environment;
 mod failure;
+mod process;
 mod program;
 
 use crate::code::CodeCache;
@@ -14,7 +15,7 @@ use crate::logs::{Capture, Destination, report};
 use crate::runtime_api::{self, RuntimeApi};
 use crate::runtimes::{RuntimePlan, Runtimes};
 use async_trait::async_trait;
-use environment::{Environment, Home};
+use environment::{Environment, Home, Start};
 use lamplight_env::Env;
 use lamplight_model::{Runtime, Target};
 use lamplight_rpc::{
@@ -144,7 +145,18 @@ impl Agent {
         let api = Arc::new(RuntimeApi::default());
         let tasks = self.parts.env.tasks.clone();
         let serving = tasks.spawn(runtime_api::serve(listener, Arc::clone(&api), tasks.clone()));
-        Ok(Home { sandbox, api, serving: serving.abort_handle() })
+        Ok(Home { sandbox, api, serving: serving.abort_handle(), capture: self.capture(target) })
+    }
+
+    fn capture(&self, target: &Target) -> Arc<Capture> {
+        let env = &self.parts.env;
+        Arc::new(Capture::new(Destination {
+            scope: target.function.scope.clone(),
+            group: target.log_group.clone(),
+            stream: program::log_stream(target, &*env.clock, &*env.random),
+            sink: Arc::clone(&self.parts.logs),
+            clock: Arc::clone(&env.clock),
+        }))
     }
 
     /// Watches for an end that nobody asked for.
@@ -176,20 +188,12 @@ impl Worker for Agent {
             inside.strip_prefix("/var/task/").is_some_and(|below| is_executable(&code.join(below)))
         });
         let home = self.launch(id, &target, &plan, code).await?;
-        let env = &self.parts.env;
-        let capture = Arc::new(Capture::new(Destination {
-            scope: target.function.scope.clone(),
-            group: target.log_group.clone(),
-            stream: program::log_stream(&target, &*env.clock, &*env.random),
-            sink: Arc::clone(&self.parts.logs),
-            clock: Arc::clone(&env.clock),
-        }));
         let program = can_start.then(|| {
             let locate = |inside: &str| home.sandbox.locate(inside);
             let place = program::Place {
                 runtime_api: home.sandbox.runtime_api(),
                 locate: &locate,
-                log_stream: capture.stream(),
+                log_stream: home.capture.stream(),
                 execution_env: plan.execution_env.as_deref(),
             };
             Program {
@@ -199,8 +203,10 @@ impl Worker for Agent {
             }
         });
         let arn = Runtime::version_arn(&target.function.scope.region, &target.runtime);
-        capture.platform(report::init_start(&plan.version(&target.runtime), &arn));
-        let environment = Arc::new(Environment::new(target, env.clone(), capture, home, program));
+        let init_start = report::init_start(&plan.version(&target.runtime), &arn);
+        let start = Start { program, init_start };
+        let environment = Environment::new(target, self.parts.env.clone(), home, start);
+        let environment = Arc::new(environment);
         self.table().environments.insert(id, Arc::clone(&environment));
         if let Err(error) = environment.boot().await {
             self.end(id).await;

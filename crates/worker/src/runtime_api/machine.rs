@@ -83,6 +83,11 @@ impl Default for Machine {
 }
 
 impl Machine {
+    /// Whether an event was handed over and not answered, or initialisation failed.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. } | Phase::Started | Phase::InitError)
+    }
+
     /// `GET /runtime/invocation/next`.
     pub fn next(&mut self) -> Result<Asked, Refusal> {
         let asked = match &self.phase {

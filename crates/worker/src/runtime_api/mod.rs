@@ -89,6 +89,12 @@ impl RuntimeApi {
         Some(receiver)
     }
 
+    /// Whether the runtime owes an answer.
+    pub fn is_busy(&self) -> bool {
+        let inner = self.lock();
+        inner.undelivered.is_some() || inner.machine.is_busy()
+    }
+
     fn next(&self) -> Result<oneshot::Receiver<Delivery>, Refusal> {
         let mut inner = self.lock();
         let (sender, receiver) = oneshot::channel();

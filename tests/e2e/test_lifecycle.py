@@ -1,0 +1,65 @@
+"""What stays of an environment from call to call, and what does not."""
+
+from harness.functions import call, deploy
+
+COUNTING = """
+import os, pathlib, time
+calls = 0
+
+def handler(event, context):
+    global calls
+    calls += 1
+    mark = pathlib.Path('/tmp/mark')
+    seen = mark.exists()
+    mark.write_text('x')
+    do = event.get('do')
+    if do == 'hang':
+        time.sleep(60)
+    if do == 'exit':
+        os._exit(3)
+    if do == 'eat':
+        hog = [bytearray(16 << 20) for _ in range(64)]
+    return {'calls': calls, 'seen': seen, 'stream': context.log_stream_name}
+"""
+
+
+def good(client, name, event=None):
+    result, answer = call(client, name, event)
+    assert "FunctionError" not in answer, result
+    return result
+
+
+def bad(client, name, event):
+    result, answer = call(client, name, event)
+    assert answer["FunctionError"] == "Unhandled", result
+    return result
+
+
+def test_a_timeout_ends_the_process_and_keeps_tmp(client):
+    # AWS: recorded: globals are fresh, files in /tmp are there.
+    name = deploy(client, COUNTING, Timeout=2)
+    first = good(client, name)
+    assert (first["calls"], first["seen"]) == (1, False)
+    assert bad(client, name, {"do": "hang"})["errorType"] == "Sandbox.Timedout"
+    after = good(client, name)
+    assert after == {"calls": 1, "seen": True, "stream": first["stream"]}
+
+
+def test_a_crash_ends_the_process_and_keeps_tmp(client):
+    name = deploy(client, COUNTING)
+    first = good(client, name)
+    assert bad(client, name, {"do": "exit"})["errorType"] == "Runtime.ExitError"
+    after = good(client, name)
+    assert after == {"calls": 1, "seen": True, "stream": first["stream"]}
+    assert good(client, name)["calls"] == 2
+
+
+def test_running_out_of_memory_ends_the_whole_environment(client):
+    name = deploy(client, COUNTING, MemorySize=128, Timeout=20)
+    first = good(client, name)
+    error = bad(client, name, {"do": "eat"})
+    assert error["errorType"] == "Runtime.ExitError"
+    assert error["errorMessage"].endswith("signal: killed")
+    after = good(client, name)
+    assert (after["calls"], after["seen"]) == (1, False)
+    assert after["stream"] != first["stream"]
