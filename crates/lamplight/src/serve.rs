@@ -64,6 +64,11 @@ impl Server {
         let dir = config.data_dir.create()?;
         let store = Store::open(dir.path(), &env).context("the store cannot be opened")?;
         let credentials = Credentials::open(&dir, &config.account, &*env.random)?;
+        // Before anything is made on the machine that a refusal would leave behind.
+        let listener = TcpListener::bind(config.listen).await.with_context(|| {
+            format!("cannot listen on {}: choose another address with --listen", config.listen)
+        })?;
+        let address = listener.local_addr()?;
         let agent = worker(&config, &dir, &env).await?;
         let (agent, logs, ended) = (agent.agent, agent.logs, agent.ended);
 
@@ -106,10 +111,6 @@ impl Server {
             downloads: Downloads::new(&*env.random),
             env: front_env,
         });
-        let listener = TcpListener::bind(config.listen).await.with_context(|| {
-            format!("cannot listen on {}: choose another address with --listen", config.listen)
-        })?;
-        let address = listener.local_addr()?;
         front.spawn(lamplight_frontend::serve(listener, parts));
         let server = Self {
             address,
