@@ -5,10 +5,8 @@ ended with SIGINT and has to leave nothing behind. The log of each server that a
 is shown with the failure.
 """
 
-import os
-
 import pytest
-from harness import aws, code, leftovers
+from harness import aws, code
 from harness.functions import deploy, fresh_name, run_inside
 from harness.server import Server
 
@@ -27,21 +25,6 @@ def _end(server):
     finally:
         server.discard()
         _servers.remove(server)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def machine_as_before():
-    """After all servers have ended, the machine has no cgroup or link more than before."""
-    cgroups, links = leftovers.lamplight_cgroups(), leftovers.links()
-    yield
-    if os.environ.get("LAMPLIGHT_TEST_SHARED_MACHINE"):
-        return  # Somebody else's server comes and goes meanwhile.
-    more = sorted(map(str, leftovers.lamplight_cgroups() - cgroups))
-    # The directory that holds the groups of all servers may stay; a group in it may not.
-    more = [path for path in more if any(other.startswith(path + "/") for other in more)
-            or "/lamplight/" in path or "/lamplight-" in path]  # fmt: skip
-    assert not more, f"cgroups left: {more}"
-    assert not leftovers.links() - links, f"links left: {leftovers.links() - links}"
 
 
 @pytest.fixture(scope="session")

@@ -20,14 +20,8 @@ SANDBOXES = int(os.environ.get("LAMPLIGHT_TEST_SANDBOXES", "10"))
 def again(server, footprint):
     """Starts a killed server again; nothing of its former life may be left."""
     server.start()
-    leftovers.nothing_left(_without_data_dir(footprint))
+    leftovers.nothing_left(footprint.before_restart())
     return server.client()
-
-
-def _without_data_dir(footprint):
-    # The new server has the same data directory: only what the old one had counts.
-    footprint.data_dir = "\0"
-    return footprint
 
 
 def active(client, name):

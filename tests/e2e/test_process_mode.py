@@ -100,6 +100,5 @@ def test_killed_server_leaves_no_functions(own_server):
     call(client, name)
     footprint = server.kill()
     server.start()
-    footprint.data_dir = "\0"
-    leftovers.nothing_left(footprint)
+    leftovers.nothing_left(footprint.before_restart())
     assert call(server.client(), name)[0] == 1

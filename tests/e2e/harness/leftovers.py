@@ -4,6 +4,7 @@ Identifies a server's things by its own process tree and data directory, so that
 tests, or of other people, are not blamed on it.
 """
 
+import hashlib
 import os
 import pathlib
 import time
@@ -60,15 +61,18 @@ def _cgroups_of(pid):
     return found
 
 
-def lamplight_cgroups():
-    found = set()
+def instance_of(data_dir):
+    """What the server of a data directory names its cgroups and links after."""
+    return hashlib.sha256(os.path.realpath(data_dir).encode()).hexdigest()[:8]
+
+
+def named_after(instance):
+    """Cgroups and network links of an instance."""
+    found = []
     for directory, names, _ in os.walk(CGROUPS):
-        found.update(pathlib.Path(directory, name) for name in names if "lamplight" in name)
+        found += [f"cgroup {directory}/{name}" for name in names if instance in name]
+    found += [f"link {name}" for name in os.listdir("/sys/class/net") if instance in name]
     return found
-
-
-def links():
-    return set(os.listdir("/sys/class/net"))
 
 
 class Footprint:
@@ -76,11 +80,20 @@ class Footprint:
 
     def __init__(self, pid, data_dir):
         self.data_dir = str(data_dir)
+        self.successor = False
         self.processes = descendants(pid)
         own = _cgroups_of(pid)
         below = set().union(*map(_cgroups_of, self.processes)) if self.processes else set()
         ours = _cgroups_of(os.getpid())
-        self.cgroups = {path for path in below | own if "lamplight" in str(path)} - ours
+        # A successor makes the parents again: what counts is the groups of single sandboxes.
+        parents = {f"lamplight-{instance_of(data_dir)}", "lamplight-server"}
+        found = {path for path in below | own if "lamplight" in str(path)} - ours
+        self.cgroups = {path for path in found if path.name not in parents}
+
+    def before_restart(self):
+        """For a server that is killed and started again: its successor has the same names."""
+        self.successor = True
+        return self
 
     def left(self):
         """A line for everything that is still there."""
@@ -88,11 +101,13 @@ class Footprint:
         for pid, start in self.processes.items():
             if running(pid, start):
                 lines.append(f"process {pid} ({_stat(pid)}): {command_line(pid)}")
-        for pid in processes():
-            command = command_line(pid)
-            if self.data_dir in command and pid != os.getpid():
-                lines.append(f"process {pid} names the data directory: {command}")
         lines += [f"cgroup {path}" for path in sorted(self.cgroups) if path.is_dir()]
+        if self.successor:
+            return lines
+        lines += named_after(instance_of(self.data_dir))
+        for pid in processes():
+            if self.data_dir in command_line(pid) and pid != os.getpid():
+                lines.append(f"process {pid} names the data directory: {command_line(pid)}")
         mounts = _read("/proc/self/mountinfo").splitlines()
         lines += [f"mount {line}" for line in mounts if self.data_dir in line]
         return lines
