@@ -85,10 +85,7 @@ impl Sandbox {
         let control = Arc::new(Control::new(control).map_err(SandboxError::Talk)?);
         let reader = control.clone();
         let listening = env.tasks.spawn(async move { reader.listen().await });
-        let watch = match &remains.group {
-            Some(group) => watch(group).map_err(SandboxError::Cgroup)?,
-            None => None,
-        };
+        let watch = remains.group.as_ref().and_then(|group| Watch::new(group, &env.tasks));
         Ok(Self {
             control,
             listening: Some(listening),
@@ -196,13 +193,6 @@ impl Sandbox {
             let _ = task.await;
         }
     }
-}
-
-fn watch(group: &Group) -> io::Result<Option<Watch>> {
-    Watch::new(group).or_else(|error| {
-        tracing::warn!(%error, "memory cannot be watched: /tmp counts as memory");
-        group.limit_to_memory().map(|()| None)
-    })
 }
 
 impl Drop for Sandbox {

@@ -131,6 +131,11 @@ async fn s4_tmp_and_memory_are_two_sizes() {
     let (_, exit) = run(&sandbox, probe(&sandbox, &["both", "200", "600"])).await;
     assert_eq!(exit, Exit::Signal(9));
     assert!(sandbox.oom_kills() >= 1);
+    // Room that /tmp has given back is not memory's: three quarters of both sizes are too much.
+    run(&sandbox, shell("rm -f /tmp/kept")).await;
+    let before = sandbox.oom_kills();
+    let (_, exit) = run(&sandbox, probe(&sandbox, &["both", "1", "240"])).await;
+    assert_eq!((exit, sandbox.oom_kills()), (Exit::Signal(9), before + 1));
     // It goes on as before.
     let (text, exit) = run(&sandbox, probe(&sandbox, &["both", "1", "8"])).await;
     assert_eq!((text.as_str(), exit), ("done\n", Exit::Code(0)));

@@ -141,15 +141,6 @@ impl Group {
         Ok(())
     }
 
-    /// Keeps `/tmp` and memory together below the memory size: for when nobody can watch them apart.
-    pub(crate) fn limit_to_memory(&self) -> io::Result<()> {
-        self.directories.iter().try_for_each(|(kind, path)| match kind {
-            Kind::Memory => write(path, "memory.limit_in_bytes", self.memory),
-            Kind::All => write(path, "memory.max", self.memory),
-            _ => Ok(()),
-        })
-    }
-
     /// Where the jail takes itself and its child.
     pub(crate) fn directories(&self) -> protocol::Cgroups {
         let mut groups = protocol::Cgroups::default();

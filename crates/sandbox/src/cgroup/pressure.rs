@@ -11,6 +11,7 @@
 
 use super::files::{processes, read, read_field, write};
 use super::{Group, Kind};
+use lamplight_env::Tasks;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::File;
@@ -35,69 +36,94 @@ const PAUSE: Duration = Duration::from_millis(2);
 const DYING: Duration = Duration::from_secs(1);
 
 /// Watches one sandbox's memory.
+#[derive(Clone)]
 pub(crate) struct Watch {
-    event: AsyncFd<OwnedFd>,
     kind: Kind,
     path: PathBuf,
     memory: u64,
     tmp: u64,
     kills: Arc<AtomicU64>,
+    tasks: Tasks,
 }
 
 impl Watch {
-    /// `None` where memory is not limited. Must be called within a runtime.
-    pub(crate) fn new(group: &Group) -> io::Result<Option<Self>> {
+    /// `None` where memory is not limited.
+    pub(crate) fn new(group: &Group, tasks: &Tasks) -> Option<Self> {
         let limited = |(kind, _): &&(Kind, PathBuf)| matches!(kind, Kind::Memory | Kind::All);
-        let Some((kind, path)) = group.directories.iter().find(limited) else { return Ok(None) };
-        let event = match kind {
-            Kind::Memory => threshold(path, group.memory)?,
-            _ => OwnedFd::from(File::open(path.join("memory.events"))?),
-        };
-        let event = register(event, interest(*kind))?;
-        let (kind, path, kills) = (*kind, path.clone(), group.kills.clone());
-        Ok(Some(Self { event, kind, path, memory: group.memory, tmp: group.tmp, kills }))
+        let (kind, path) = group.directories.iter().find(limited)?.clone();
+        let (memory, tmp, kills) = (group.memory, group.tmp, group.kills.clone());
+        Some(Self { kind, path, memory, tmp, kills, tasks: tasks.clone() })
     }
 
     /// Runs until the group is gone. Run it as a task, to be aborted with the sandbox.
-    pub(crate) async fn run(mut self) {
-        let mut above = false;
+    pub(crate) async fn run(self) {
+        if let Err(error) = self.watch().await
+            && self.path.exists()
+        {
+            tracing::warn!(%error, "memory cannot be watched: /tmp counts as memory");
+            let file =
+                if self.kind == Kind::Memory { "memory.limit_in_bytes" } else { "memory.max" };
+            // The group may be going away this moment, which is why it cannot be watched.
+            let _ = write(&self.path, file, self.memory);
+        }
+    }
+
+    async fn watch(&self) -> io::Result<()> {
+        let mut marked = self.memory;
+        let mut event = self.mark(marked).await?;
+        // What has been crossed before we asked is not told.
+        let mut told = true;
         loop {
-            let told = tokio::select! {
-                told = self.event.ready(interest(self.kind)) => match told {
-                    Ok(mut ready) => {
-                        ready.clear_ready();
-                        true
-                    }
-                    Err(_) => return,
-                },
-                () = tokio::time::sleep(PERIOD), if above => false,
-            };
-            let Some(usage) = self.usage() else { return };
-            above = usage.total >= self.memory;
+            let usage = self.usage().ok_or(io::ErrorKind::NotFound)?;
+            let above = usage.total >= self.memory;
             match decide(usage, self.memory, self.tmp) {
                 Decision::Kill => self.kill_biggest().await,
                 Decision::Mark(mark) => {
-                    if told && self.mark(mark).is_err() {
-                        return;
+                    let wanted = if above { mark } else { self.memory };
+                    // Upwards only when it has been reached; back as soon as there is room below.
+                    if wanted != marked && (told || !above) {
+                        marked = wanted;
+                        event = self.mark(marked).await?;
+                        // What was crossed meanwhile is not told: look again.
+                        told = false;
+                        continue;
                     }
                 }
             }
             if told {
                 tokio::time::sleep(PAUSE).await;
             }
+            tokio::select! {
+                ready = event.ready(interest(self.kind)) => {
+                    ready?.clear_ready();
+                    // A counter (v1) or lines of text (v2), which are told again once read.
+                    let mut seen = [0u8; 512];
+                    match self.kind {
+                        Kind::Memory => rustix::io::read(event.get_ref(), &mut seen)?,
+                        _ => rustix::io::pread(event.get_ref(), &mut seen, 0)?,
+                    };
+                    told = true;
+                }
+                () = tokio::time::sleep(PERIOD), if above => told = false,
+            }
         }
     }
 
-    /// Asks to be told of `mark`, and takes notice of what has been told.
-    fn mark(&mut self, mark: u64) -> io::Result<()> {
-        if self.kind == Kind::Memory {
-            // The old mark goes when its descriptor closes.
-            self.event = register(threshold(&self.path, mark)?, interest(self.kind))?;
-            return Ok(());
-        }
-        let mut seen = [0u8; 512];
-        rustix::io::pread(self.event.get_ref(), &mut seen, 0)?;
-        write(&self.path, "memory.high", mark)
+    /// Asks to be told of `mark`. The kernel waits for all processors before it takes note (v1),
+    /// so this stays away from the threads that serve.
+    async fn mark(&self, mark: u64) -> io::Result<AsyncFd<OwnedFd>> {
+        let watch = self.clone();
+        let opened = self.tasks.spawn_blocking(move || {
+            if watch.kind == Kind::Memory {
+                return threshold(&watch.path, mark);
+            }
+            write(&watch.path, "memory.high", mark)?;
+            let events = File::open(watch.path.join("memory.events"))?;
+            // What has never been read counts as news.
+            rustix::io::pread(&events, &mut [0u8; 512], 0)?;
+            Ok(OwnedFd::from(events))
+        });
+        register(opened.await.map_err(io::Error::other)??, interest(self.kind))
     }
 
     fn usage(&self) -> Option<Usage> {
