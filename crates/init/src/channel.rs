@@ -50,14 +50,17 @@ pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, 
     let mut bytes = vec![0u8; LARGEST];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let got = rustix::io::retry_on_intr(|| {
-        recvmsg(
-            &socket,
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut ancillary,
-            RecvFlags::CMSG_CLOEXEC,
-        )
-    })?;
+    let mut next = || {
+        rustix::io::retry_on_intr(|| {
+            let mut parts = [IoSliceMut::new(&mut bytes)];
+            recvmsg(&socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        })
+    };
+    // The other side closed without having read everything. Told once, before what it last said.
+    let got = match next() {
+        Err(rustix::io::Errno::CONNRESET) => next()?,
+        other => other?,
+    };
     if got.bytes == 0 {
         return Ok(None);
     }
@@ -90,6 +93,16 @@ mod tests {
         let mut one = [0u8; 1];
         assert_eq!(rustix::io::read(&reader, &mut one).unwrap(), 1);
         drop(a);
+        assert!(receive::<String>(&b).unwrap().is_none());
+    }
+
+    #[test]
+    fn last_words_are_heard_from_one_who_did_not_listen() {
+        let (a, b) = pair().unwrap();
+        send(&b, &"unread", None).unwrap();
+        send(&a, &"last words", None).unwrap();
+        drop(a);
+        assert_eq!(receive::<String>(&b).unwrap().unwrap().0, "last words");
         assert!(receive::<String>(&b).unwrap().is_none());
     }
 

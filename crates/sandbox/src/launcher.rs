@@ -192,7 +192,7 @@ fn build(shared: &Arc<Shared>, spec: &Spec) -> Result<Parts, SandboxError> {
         Some(network) => Some(network.connect(slot, init).map_err(SandboxError::Network)?),
         None => None,
     };
-    channel::send(&ours, &ToInit::Network(link), None).map_err(SandboxError::Talk)?;
+    tell(&ours, &ToInit::Network(link))?;
     let listener = match hear(&ours)? {
         (FromInit::Ready, Some(listener)) => std::net::TcpListener::from(listener),
         _ => return Err(SandboxError::Talk(io::ErrorKind::InvalidData.into())),
@@ -216,13 +216,23 @@ fn begin(
     if let Some(group) = &remains.group {
         blueprint.cgroups = group.directories();
     }
-    channel::send(control, &blueprint, None).map_err(SandboxError::Talk)?;
+    tell(control, &blueprint)?;
     match hear(control)? {
         (FromInit::Cloned { pid }, Some(init)) => {
             remains.init = Some(init);
             Ok(pid)
         }
         _ => Err(SandboxError::Talk(io::ErrorKind::InvalidData.into())),
+    }
+}
+
+/// Whoever has closed already has said why, which is heard next.
+fn tell<T: serde::Serialize>(control: &OwnedFd, message: &T) -> Result<(), SandboxError> {
+    match channel::send(control, message, None) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => {
+            Ok(())
+        }
+        other => other.map_err(SandboxError::Talk),
     }
 }
 
