@@ -1,5 +1,7 @@
 """What stays of an environment from call to call, and what does not."""
 
+import time
+
 from harness.functions import call, deploy
 
 COUNTING = """
@@ -63,3 +65,33 @@ def test_running_out_of_memory_ends_the_whole_environment(client):
     after = good(client, name)
     assert (after["calls"], after["seen"]) == (1, False)
     assert after["stream"] != first["stream"]
+
+
+TICKING = """
+import threading, time
+ticks = 0
+
+def tick():
+    global ticks
+    while True:
+        time.sleep(0.01)
+        ticks += 1
+
+threading.Thread(target=tick, daemon=True).start()
+
+def handler(event, context):
+    before = ticks
+    if event.get('work'):
+        time.sleep(0.5)
+    return {'before': before, 'after': ticks}
+"""
+
+
+def test_between_calls_an_environment_is_frozen(client):
+    name = deploy(client, TICKING)
+    working = good(client, name, {"work": True})
+    assert working["after"] > working["before"]
+    time.sleep(2)  # The time that must not pass inside.
+    rested = good(client, name)
+    # Unfrozen, the thread would have counted some two hundred.
+    assert rested["before"] - working["after"] < 100

@@ -46,6 +46,15 @@ pub struct Environment {
     sandbox: RwLock<Option<Sandbox>>,
     process: Mutex<Result<Process, NotStarted>>,
     watch: Arc<Watch>,
+    rest: Mutex<Rest>,
+}
+
+/// AWS: between calls an environment is frozen. Here that waits a moment, so that calls close on
+/// each other do not pay for it.
+enum Rest {
+    Busy,
+    Since(Instant),
+    Frozen,
 }
 
 /// How a call ended, before it is told.
@@ -76,6 +85,7 @@ impl Environment {
             sandbox: RwLock::new(Some(home.sandbox)),
             process: Mutex::new(Err(NotStarted::Ended)),
             watch: Arc::default(),
+            rest: Mutex::new(Rest::Busy),
         }
     }
 
@@ -88,6 +98,30 @@ impl Environment {
         self.capture.platform(self.start.init_start.clone());
         *self.process.lock().await = self.start_program().await?;
         Ok(())
+    }
+
+    /// Freezes the environment when it has been idle for `patience`.
+    pub async fn freeze_if_idle(&self, patience: Duration) {
+        let mut rest = self.rest.lock().await;
+        let Rest::Since(since) = *rest else { return };
+        if self.env.clock.instant().saturating_duration_since(since) < patience {
+            return;
+        }
+        // Where it cannot be frozen it is not asked again until after its next call.
+        *rest = Rest::Frozen;
+        if let Some(sandbox) = self.sandbox.read().await.as_ref() {
+            sandbox.freeze();
+        }
+    }
+
+    async fn wake(&self) {
+        let mut rest = self.rest.lock().await;
+        if matches!(*rest, Rest::Frozen)
+            && let Some(sandbox) = self.sandbox.read().await.as_ref()
+        {
+            sandbox.thaw();
+        }
+        *rest = Rest::Busy;
     }
 
     /// Resolves when the runtime has ended while no call was running.
@@ -107,6 +141,7 @@ impl Environment {
     pub async fn invoke(self: &Arc<Self>, call: Invocation) -> Result<Outcome, StartError> {
         let mut process = self.process.lock().await;
         self.watch.set_idle(false);
+        self.wake().await;
         if matches!(*process, Err(NotStarted::Ended)) {
             // The last call's end may still be on its way to the processes it left.
             self.kill().await;
@@ -147,6 +182,7 @@ impl Environment {
             return Ok(self.reset(outcome));
         }
         self.watch.set_idle(true);
+        *self.rest.lock().await = Rest::Since(self.env.clock.instant());
         if process.as_ref().is_ok_and(Process::has_ended) {
             return Ok(Outcome { reusable: false, ..outcome });
         }

@@ -16,7 +16,7 @@ use crate::runtime_api::{self, RuntimeApi};
 use crate::runtimes::{RuntimePlan, Runtimes};
 use async_trait::async_trait;
 use environment::{Environment, Home, Start};
-use lamplight_env::Env;
+use lamplight_env::{Env, Stop};
 use lamplight_model::{Runtime, Target};
 use lamplight_rpc::{
     CodeSource, Ended, EnvironmentId, Invocation, LogSink, Outcome, PrepareError, Prepared,
@@ -26,12 +26,15 @@ use lamplight_sandbox::{Bind, Launcher, Program, Spec};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// How long an answer waits for its log to be written.
 const LOG_PATIENCE: Duration = Duration::from_millis(100);
+
+/// An environment that is idle for this long is frozen.
+const FREEZE_AFTER: Duration = Duration::from_millis(100);
 
 /// What an agent works with.
 pub struct Parts {
@@ -74,13 +77,16 @@ pub struct Agent {
 impl Agent {
     pub fn new(parts: Parts) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Arc::new(Self {
+        let agent = Arc::new(Self {
             parts,
             source: OnceLock::new(),
             environments: Mutex::default(),
             next: AtomicU64::new(1),
             starts: Semaphore::new(cores * 4),
-        })
+        });
+        let tasks = agent.parts.env.tasks.clone();
+        tasks.spawn(freeze_idle(Arc::downgrade(&agent), tasks.stop_signal()));
+        agent
     }
 
     /// Where zip files come from. Must be called before the first start.
@@ -256,6 +262,22 @@ impl Worker for Agent {
 
     fn can_run(&self, runtime: &str) -> Result<(), String> {
         self.parts.runtimes.find(runtime).map(drop).map_err(|missing| missing.to_string())
+    }
+}
+
+/// Freezes environments that are between calls, until the server stops.
+async fn freeze_idle(agent: Weak<Agent>, mut stop: Stop) {
+    let mut tick = tokio::time::interval(FREEZE_AFTER);
+    loop {
+        tokio::select! {
+            () = stop.stopped() => return,
+            _ = tick.tick() => {}
+        }
+        let Some(agent) = agent.upgrade() else { return };
+        let all: Vec<_> = agent.table().environments.values().cloned().collect();
+        for environment in all {
+            environment.freeze_if_idle(FREEZE_AFTER).await;
+        }
     }
 }
 
