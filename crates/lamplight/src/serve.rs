@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long calls in flight may take to end once a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -49,13 +49,37 @@ pub struct Server {
 
 /// `lamplight serve`.
 pub async fn run(config: Config) -> Result<ExitCode> {
+    let signals = Signals::listen()?;
     let server = Server::start(config).await?;
     println!("listening on {}", server.url());
     println!(
         "for AWS tools:  eval \"$(lamplight env --data-dir {})\"",
         server.data_dir.path().display()
     );
-    server.until_stopped().await
+    server.until_stopped(signals).await
+}
+
+/// Ctrl-C and SIGTERM. Listened for from the first moment: one that comes while the server is still
+/// starting stops it in order, too.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub fn listen() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 impl Server {
@@ -68,10 +92,28 @@ impl Server {
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!("cannot listen on {}: choose another address with --listen", config.listen)
         })?;
-        let address = listener.local_addr()?;
-        let agent = worker(&config, &dir, &env).await?;
-        let (agent, logs, ended) = (agent.agent, agent.logs, agent.ended);
+        let worker = worker(&config, &dir, &env).await?;
+        let agent = Arc::clone(&worker.agent);
+        let ground = Ground { dir, env, store, credentials };
+        match Self::assemble(config, ground, listener, worker).await {
+            Ok(server) => Ok(server),
+            Err(error) => {
+                // What sandboxes share on this machine has to go with us.
+                agent.shut_down().await;
+                Err(error)
+            }
+        }
+    }
 
+    async fn assemble(
+        config: Config,
+        ground: Ground,
+        listener: TcpListener,
+        worker: WorkerParts,
+    ) -> Result<Self> {
+        let Ground { dir, env, store, credentials } = ground;
+        let WorkerParts { agent, logs, ended } = worker;
+        let address = listener.local_addr()?;
         let placement = Arc::new(OneMachine(Arc::clone(&agent) as Arc<dyn Worker>));
         let options = manager::Options { idle: config.idle };
         let manager = EnvironmentManager::new(env.clone(), placement, options);
@@ -139,13 +181,10 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Serves until Ctrl-C or SIGTERM, or until the store fails.
-    pub async fn until_stopped(self) -> Result<ExitCode> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    /// Serves until a signal, or until the store fails.
+    pub async fn until_stopped(self, mut signals: Signals) -> Result<ExitCode> {
         let failed = tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
+            () = signals.next() => None,
             why = self.store.failed() => Some(why),
         };
         match &failed {
@@ -155,8 +194,7 @@ impl Server {
         }
         tokio::select! {
             () = self.stop() => {}
-            _ = terminate.recv() => tracing::warn!("stopped without waiting"),
-            _ = interrupt.recv() => tracing::warn!("stopped without waiting"),
+            () = signals.next() => tracing::warn!("stopped without waiting"),
         }
         Ok(if failed.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
@@ -172,6 +210,14 @@ impl Server {
         }
         let _ = std::fs::remove_file(self.data_dir.join(ENDPOINT));
     }
+}
+
+/// What a server stands on.
+struct Ground {
+    dir: DataDir,
+    env: Env,
+    store: Store,
+    credentials: Credentials,
 }
 
 struct WorkerParts {

@@ -119,6 +119,10 @@ impl FunctionRef {
                 parts.drain(..2);
                 (None, Some(account))
             }
+            // ACCOUNT:NAME[:QUALIFIER]. AWS: the pattern of names takes twelve digits as an account.
+            Some(first) if parts.len() >= 2 && AccountId::new(first).is_some() => {
+                (None, Some(parts.remove(0)))
+            }
             // function:NAME[:QUALIFIER]
             Some(&"function") if parts.len() >= 2 => {
                 parts.remove(0);
@@ -193,7 +197,13 @@ mod tests {
     #[test]
     fn every_form_names_the_same_function() {
         let arn = "arn:aws:lambda:us-east-1:000000000000:function:thumbs";
-        for name in [arn, "000000000000:function:thumbs", "function:thumbs", "thumbs"] {
+        for name in [
+            arn,
+            "000000000000:function:thumbs",
+            "000000000000:thumbs",
+            "function:thumbs",
+            "thumbs",
+        ] {
             assert_eq!(parse(name, None).unwrap(), arn);
             assert_eq!(parse(&format!("{name}:7"), None).unwrap(), format!("{arn}:7"));
             assert_eq!(parse(name, Some("$LATEST")).unwrap(), format!("{arn}:$LATEST"));

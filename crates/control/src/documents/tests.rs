@@ -1,3 +1,5 @@
+//! Documents over the in-memory store.
+
 use super::*;
 use lamplight_store::MemoryMeta;
 use serde_json::json;

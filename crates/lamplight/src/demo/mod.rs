@@ -4,7 +4,7 @@ mod example;
 
 use crate::client::Client;
 use crate::config::Config;
-use crate::serve::Server;
+use crate::serve::{Server, Signals};
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use example::Example;
@@ -18,6 +18,7 @@ const FUNCTION: &str = "hello";
 /// `lamplight demo`. With `once` the server ends after the example.
 pub async fn run(config: Config, once: bool) -> Result<ExitCode> {
     let mode = config.mode;
+    let signals = Signals::listen()?;
     let server = Server::start(config).await?;
     step(
         "server",
@@ -29,7 +30,7 @@ pub async fn run(config: Config, once: bool) -> Result<ExitCode> {
         return shown.map(|()| ExitCode::SUCCESS);
     }
     println!("\nThe server goes on running. Ctrl-C stops it and leaves nothing behind.");
-    server.until_stopped().await
+    server.until_stopped(signals).await
 }
 
 async fn show(server: &Server) -> Result<()> {

@@ -273,7 +273,12 @@ impl Environment {
                 exit = process.ended() => CallEnd::Exited(exit),
             }
         });
-        Ok(waited.await.unwrap_or(CallEnd::TimedOut))
+        match waited.await {
+            // It ended after its last answer, and never asked for this event.
+            Ok(CallEnd::Exited(_)) if self.api.take_back() => Err(StartError::Gone),
+            Ok(end) => Ok(end),
+            Err(_) => Ok(CallEnd::TimedOut),
+        }
     }
 
     /// What the function wrote up to now goes before the platform's next line.

@@ -89,6 +89,12 @@ impl RuntimeApi {
         Some(receiver)
     }
 
+    /// Takes an event back that the runtime has not come for. Whether there was one: then the
+    /// function has not seen the call.
+    pub fn take_back(&self) -> bool {
+        self.lock().undelivered.take().is_some()
+    }
+
     /// Whether the runtime owes an answer.
     pub fn is_busy(&self) -> bool {
         let inner = self.lock();
