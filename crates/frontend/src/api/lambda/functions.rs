@@ -3,7 +3,7 @@
 
 use super::configuration::{self, Detail};
 use super::settings::{self, invalid, text};
-use super::{Request, catalog_error, function_ref};
+use super::{Request, catalog_error, function_ref, policies};
 use base64::Engine as _;
 use bytes::Bytes;
 use lamplight_model::{FunctionRecord, PackageType, limits};
@@ -29,6 +29,10 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
     };
     let tags = tags(input)?;
     let catalog = &request.parts.catalog;
+    if catalog.get(&function).is_err() {
+        // A deletion that was cut short must not leave its permissions to a new function.
+        policies::forget(request, &function).await?;
+    }
     let created = catalog.create(&function.function, settings, zip, tags).await;
     Ok(shown(request, &*created.map_err(catalog_error)?))
 }
@@ -107,6 +111,7 @@ pub async fn delete(request: &Request<'_>) -> Result<Output, ApiError> {
         return Err(invalid("$LATEST version cannot be deleted without deleting the function."));
     }
     request.parts.catalog.delete(&function).await.map_err(catalog_error)?;
+    policies::forget(request, &function).await?;
     // AWS: 204, although the model says 200; SDKs show it as the member StatusCode.
     Ok(Output { status: Some(204), ..Output::default() })
 }

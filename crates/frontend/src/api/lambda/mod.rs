@@ -2,7 +2,9 @@
 
 mod configuration;
 mod functions;
+mod policies;
 mod settings;
+mod statement;
 
 use super::Request;
 use crate::invoke;
@@ -12,26 +14,38 @@ use lamplight_wire::{ApiError, Output};
 
 /// What is served; everything else of the model answers that it is not.
 pub const OPERATIONS: &[&str] = &[
+    "AddPermission",
     "CreateFunction",
     "DeleteFunction",
+    "DeleteResourcePolicy",
     "GetAccountSettings",
     "GetFunction",
     "GetFunctionConfiguration",
+    "GetPolicy",
+    "GetResourcePolicy",
     "Invoke",
     "ListFunctions",
+    "PutResourcePolicy",
+    "RemovePermission",
     "UpdateFunctionCode",
     "UpdateFunctionConfiguration",
 ];
 
 pub async fn call(operation: &str, request: &Request<'_>) -> Result<Output, ApiError> {
     match operation {
+        "AddPermission" => policies::add(request).await,
         "CreateFunction" => functions::create(request).await,
         "DeleteFunction" => functions::delete(request).await,
+        "DeleteResourcePolicy" => policies::delete_whole(request).await,
         "GetAccountSettings" => functions::account_settings(request).await,
         "GetFunction" => functions::get(request).await,
         "GetFunctionConfiguration" => functions::get_configuration(request).await,
+        "GetPolicy" => policies::get(request).await,
+        "GetResourcePolicy" => policies::get_whole(request).await,
         "Invoke" => invoke::invoke(request).await,
         "ListFunctions" => functions::list(request).await,
+        "PutResourcePolicy" => policies::put_whole(request).await,
+        "RemovePermission" => policies::remove(request).await,
         "UpdateFunctionCode" => functions::update_code(request).await,
         "UpdateFunctionConfiguration" => functions::update_configuration(request).await,
         other => Err(super::not_served(other)),
