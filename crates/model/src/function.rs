@@ -1,5 +1,7 @@
 //! A function as it is stored: settings, code, state. The durable format is JSON with a version.
 
+use crate::Qualifier;
+use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -40,6 +42,17 @@ pub struct CodeRef {
     pub size: u64,
 }
 
+impl CodeRef {
+    /// AWS: `CodeSha256`, the digest in base64.
+    pub fn sha256_base64(&self) -> String {
+        let digit = |at: usize| self.digest.get(2 * at..2 * at + 2);
+        let bytes = (0..self.digest.len() / 2)
+            .filter_map(|at| u8::from_str_radix(digit(at)?, 16).ok())
+            .collect::<Vec<u8>>();
+        base64::engine::general_purpose::STANDARD.encode(bytes)
+    }
+}
+
 /// AWS: `State` of FunctionConfiguration, as far as functions here reach it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
@@ -64,7 +77,28 @@ pub enum Pending {
     Update,
 }
 
-/// `$LATEST` of a function.
+/// What a published version has and `$LATEST` has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// From 1 on; never used again, not even after the version was deleted.
+    pub number: u64,
+    /// Of `$LATEST` when it was published: the version itself may have got another one.
+    pub latest_description: String,
+    /// Provisioned concurrency of the version itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioned: Option<Provisioned>,
+}
+
+/// Provisioned concurrency as it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provisioned {
+    /// Environments.
+    pub requested: u32,
+    /// Milliseconds since the epoch.
+    pub last_modified: i64,
+}
+
+/// `$LATEST` of a function, or one published version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FunctionRecord {
     /// Of the durable format; see [`FunctionRecord::FORMAT`].
@@ -80,11 +114,40 @@ pub struct FunctionRecord {
     pub last_modified: i64,
     /// Counts what environments depend on: one of another generation is never used again.
     pub generation: u64,
+    /// Of the function; a published version has none of its own.
     pub tags: BTreeMap<String, String>,
+    /// None for `$LATEST`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
+    /// The highest number that a version of this function has or had. Of `$LATEST`.
+    #[serde(default)]
+    pub last_version: u64,
+    /// Reserved concurrency of the function. Of `$LATEST`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<u32>,
 }
 
 impl FunctionRecord {
-    pub const FORMAT: u32 = 1;
+    /// 2: versions and reserved concurrency.
+    pub const FORMAT: u32 = 2;
+
+    /// `$LATEST` or the version's number.
+    pub fn version(&self) -> Qualifier {
+        match &self.published {
+            Some(published) => Qualifier::Version(published.number),
+            None => Qualifier::Latest,
+        }
+    }
+
+    /// Whether this version runs what `latest` would run, with the same settings.
+    pub fn is_published_state_of(&self, latest: &FunctionRecord) -> bool {
+        let Some(published) = &self.published else { return false };
+        let described = FunctionSettings {
+            description: published.latest_description.clone(),
+            ..self.settings.clone()
+        };
+        self.code == latest.code && described == latest.settings
+    }
 
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("plain data with text keys serialises")
@@ -100,7 +163,9 @@ impl FunctionRecord {
         if versioned.format > Self::FORMAT {
             return Err(format!("function record of a newer format ({})", versioned.format));
         }
-        serde_json::from_slice(bytes).map_err(|e| e.to_string())
+        let record: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        // What is written next is of the current format.
+        Ok(Self { format: Self::FORMAT, ..record })
     }
 
     /// What the reconciler has to finish.
@@ -124,6 +189,27 @@ mod tests {
 
     /// Bytes that a released version wrote. Never edit them: add new ones.
     const FORMAT_1: &str = r#"{"format":1,"name":"thumbs","settings":{"role":"arn:aws:iam::000000000000:role/any","package_type":"Zip","runtime":"python3.11","handler":"app.lambda_handler","description":"","timeout":3,"memory_mb":128,"tmp_mb":512,"architectures":["x86_64"],"environment":null,"layers":[],"echoed":{"TracingConfig":{"Mode":"PassThrough"}}},"code":{"digest":"00ff","size":7},"state":"Active","last_update":{"Failed":{"code":"InvalidZipFileException","reason":"broken"}},"revision_id":"r","last_modified":1795000000000,"generation":4,"tags":{}}"#;
+
+    const FORMAT_2: &str = r#"{"format":2,"name":"thumbs","settings":{"role":"arn:aws:iam::000000000000:role/any","package_type":"Zip","runtime":"python3.11","handler":"app.lambda_handler","description":"first","timeout":3,"memory_mb":128,"tmp_mb":512,"architectures":["x86_64"],"environment":null,"layers":[],"echoed":{}},"code":{"digest":"00ff","size":7},"state":"Pending","last_update":"Never","revision_id":"r","last_modified":1795000000000,"generation":4,"tags":{},"published":{"number":3,"latest_description":"","provisioned":{"requested":2,"last_modified":1795000000001}},"last_version":0}"#;
+    const FORMAT_2_LATEST: &str = r#"{"format":2,"name":"thumbs","settings":{"role":"arn:aws:iam::000000000000:role/any","package_type":"Zip","runtime":"python3.11","handler":"app.lambda_handler","description":"","timeout":3,"memory_mb":128,"tmp_mb":512,"architectures":["x86_64"],"environment":null,"layers":[],"echoed":{}},"code":{"digest":"00ff","size":7},"state":"Active","last_update":"Successful","revision_id":"r","last_modified":1795000000000,"generation":4,"tags":{},"last_version":3,"reserved":0}"#;
+
+    #[test]
+    fn versions_of_old_bytes_are_read() {
+        let version = FunctionRecord::from_bytes(FORMAT_2.as_bytes()).unwrap();
+        assert_eq!(version.version(), Qualifier::Version(3));
+        let published = version.published.clone().unwrap();
+        assert_eq!(published.provisioned.map(|p| p.requested), Some(2));
+        let latest = FunctionRecord::from_bytes(FORMAT_2_LATEST.as_bytes()).unwrap();
+        assert_eq!((latest.version(), latest.last_version), (Qualifier::Latest, 3));
+        assert_eq!(latest.reserved, Some(0));
+        assert!(version.is_published_state_of(&latest), "only the description differs");
+        let mut changed = latest.clone();
+        changed.settings.timeout = 4;
+        assert!(!version.is_published_state_of(&changed));
+        assert!(!latest.is_published_state_of(&latest));
+        assert_eq!(FunctionRecord::from_bytes(&version.to_bytes()).unwrap(), version);
+        assert_eq!(version.code.sha256_base64(), "AP8=");
+    }
 
     #[test]
     fn old_bytes_are_read() {

@@ -2,15 +2,18 @@
 //!
 //! Plain data and pure rules. No I/O, no clock, no async.
 
+mod alias;
 mod arn;
 mod function;
 pub mod limits;
 mod runtime;
 mod target;
 
+pub use alias::AliasRecord;
 pub use arn::{AccountId, FunctionArn, FunctionRef, NameError, Qualifier, Scope};
 pub use function::{
-    CodeRef, FunctionRecord, FunctionSettings, LastUpdate, PackageType, Pending, State,
+    CodeRef, FunctionRecord, FunctionSettings, LastUpdate, PackageType, Pending, Provisioned,
+    Published, State,
 };
 pub use runtime::{Language, Runtime};
 pub use target::Target;

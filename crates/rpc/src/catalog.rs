@@ -8,6 +8,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 
+/// What CreateFunction makes.
+#[derive(Debug, Clone)]
+pub struct NewFunction {
+    pub settings: FunctionSettings,
+    pub zip: Bytes,
+    pub tags: BTreeMap<String, String>,
+    /// Makes version 1 along with it, and answers with that.
+    pub publish: bool,
+}
+
+/// What PublishVersion asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Publication {
+    /// `$LATEST`'s where none is given.
+    pub description: Option<String>,
+    /// Of the code that the caller means, in base64.
+    pub code_sha256: Option<String>,
+    pub revision_id: Option<String>,
+}
+
 /// What UpdateFunctionCode changes.
 #[derive(Debug, Clone, Default)]
 pub struct CodeChange {
@@ -16,6 +36,8 @@ pub struct CodeChange {
     pub revision_id: Option<String>,
     /// Checks everything, changes nothing.
     pub dry_run: bool,
+    /// Publishes the changed function, and answers with that version.
+    pub publish: bool,
 }
 
 /// What UpdateFunctionConfiguration changes: a pure function over the settings.
@@ -27,12 +49,22 @@ pub struct CodeLocation {
     pub path: PathBuf,
 }
 
+/// Which part of a listing of functions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Listing<'a> {
+    /// Only what comes after this name and version.
+    pub after: Option<(&'a str, u64)>,
+    pub max: usize,
+    /// Published versions too, each after its function.
+    pub versions: bool,
+}
+
 /// A page of a listing.
 #[derive(Debug, Clone)]
 pub struct FunctionPage {
     pub functions: Vec<Arc<FunctionRecord>>,
-    /// Name after which the next page starts.
-    pub next: Option<String>,
+    /// Name and version (0 for `$LATEST`) after which the next page starts.
+    pub next: Option<(String, u64)>,
 }
 
 /// What an account uses.
@@ -54,6 +86,9 @@ pub enum CatalogError {
     /// The text is for the caller.
     #[error("{0}")]
     Invalid(String),
+    /// Something that belongs to a function is not there. The text is for the caller.
+    #[error("{0}")]
+    Missing(String),
     /// AWS: an update is in progress, or the function is Pending.
     #[error("{0}")]
     Conflict(String),
@@ -76,9 +111,7 @@ pub trait Catalog: Send + Sync {
     async fn create(
         &self,
         function: &FunctionArn,
-        settings: FunctionSettings,
-        zip: Bytes,
-        tags: BTreeMap<String, String>,
+        new: NewFunction,
     ) -> Result<Arc<FunctionRecord>, CatalogError>;
 
     async fn update_code(
@@ -94,12 +127,28 @@ pub trait Catalog: Send + Sync {
         change: SettingsChange,
     ) -> Result<Arc<FunctionRecord>, CatalogError>;
 
+    /// Makes a version of what `$LATEST` is now, unless the last one is just that.
+    async fn publish(
+        &self,
+        function: &FunctionRef,
+        publication: Publication,
+    ) -> Result<Arc<FunctionRecord>, CatalogError>;
+
+    /// Without a qualifier the function with all its versions and aliases, else that version.
     async fn delete(&self, function: &FunctionRef) -> Result<(), CatalogError>;
 
     fn get(&self, function: &FunctionRef) -> Result<Arc<FunctionRecord>, CatalogError>;
 
-    /// Functions of a scope by name, those after `after`.
-    fn list(&self, scope: &Scope, after: Option<&str>, max: usize) -> FunctionPage;
+    /// Functions of a scope by name.
+    fn list(&self, scope: &Scope, listing: Listing<'_>) -> FunctionPage;
+
+    /// `$LATEST` and the versions of one function by number, those after `after`.
+    fn versions(
+        &self,
+        function: &FunctionArn,
+        after: Option<u64>,
+        max: usize,
+    ) -> Result<FunctionPage, CatalogError>;
 
     fn usage(&self, scope: &Scope) -> Usage;
 

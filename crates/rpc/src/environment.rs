@@ -136,6 +136,17 @@ pub struct Assignment {
     pub hold: Box<dyn Any + Send + Sync>,
 }
 
+/// Which environments of a function have outlived their use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outdated {
+    /// Those of `$LATEST` of an older generation than this.
+    Latest(u64),
+    /// Those of a version that was deleted.
+    Version(u64),
+    /// All: the function was deleted.
+    All,
+}
+
 /// Keeps the environments: an idle one where there is one, else a new one.
 #[async_trait]
 pub trait Manager: Send + Sync {
@@ -144,7 +155,7 @@ pub trait Manager: Send + Sync {
     /// The call is over; `reusable` says whether the environment may serve another one.
     async fn settle(&self, assignment: Assignment, reusable: bool);
 
-    /// Ends the environments of a function whose generation is older than `generation`: idle ones
-    /// now, busy ones after their call. `None` ends all.
-    async fn retire(&self, function: &FunctionArn, generation: Option<u64>);
+    /// Ends the environments that nobody may use any more: idle ones now, busy ones after their
+    /// call.
+    async fn retire(&self, function: &FunctionArn, outdated: Outdated);
 }

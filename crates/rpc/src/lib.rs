@@ -7,12 +7,12 @@ mod environment;
 mod logs;
 
 pub use catalog::{
-    Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage, SettingsChange,
-    Usage,
+    Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage, Listing,
+    NewFunction, Publication, SettingsChange, Usage,
 };
 pub use documents::{Document, DocumentError, DocumentKey, Documents, Expected};
 pub use environment::{
-    Assignment, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Placement,
+    Assignment, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Outdated, Placement,
     PrepareError, Prepared, Slot, StartError, Throttled, Worker,
 };
 pub use logs::{LogEvent, LogSink};

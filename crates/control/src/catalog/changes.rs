@@ -5,13 +5,13 @@ use super::error::of_store;
 use super::machine::{self, Birth};
 use super::service::Core;
 use super::tables;
+use super::versions::whole;
 use bytes::Bytes;
 use lamplight_model::{
     FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, PackageType, Qualifier, Runtime,
 };
-use lamplight_rpc::{CatalogError, CodeChange, SettingsChange};
-use lamplight_store::{Op, StoreError};
-use std::collections::BTreeMap;
+use lamplight_rpc::{CatalogError, CodeChange, NewFunction, Outdated, SettingsChange};
+use lamplight_store::StoreError;
 use std::sync::Arc;
 
 impl Core {
@@ -41,19 +41,18 @@ impl Core {
     pub async fn create(
         &self,
         arn: FunctionArn,
-        settings: FunctionSettings,
-        zip: Bytes,
-        tags: BTreeMap<String, String>,
+        new: NewFunction,
     ) -> Result<Arc<FunctionRecord>, CatalogError> {
+        let NewFunction { settings, zip, tags, publish } = new;
         tables::key(&arn).map_err(of_store)?;
         check_zip(&zip)?;
         self.check_runtime(&settings)?;
         let _one_at_a_time = self.functions.lock(&arn).await;
         let exists = || CatalogError::Exists(arn.name.to_string());
-        if self.function(&arn).is_some() {
+        if self.version(&arn, &Qualifier::Latest).is_some() {
             return Err(exists());
         }
-        self.check_storage(&arn.scope, zip.len(), 0)?;
+        self.check_storage(&arn.scope, copies(publish, &zip), 0)?;
         let stored = self.store_code(zip).await?;
         let birth = Birth {
             name: arn.name.to_string(),
@@ -63,10 +62,13 @@ impl Core {
             generation: self.snapshot().next_generation(),
         };
         let record = machine::create(birth, self.stamp());
-        self.commit_code(&arn, None, (record, stored)).await.map_err(|error| match error {
+        let writes = self.with_version(&arn, (None, record), publish);
+        let committed = self.commit_code(&arn, writes, stored).await;
+        let latest = committed.map_err(|error| match error {
             StoreError::Conflict(_) => exists(),
             other => of_store(other),
-        })
+        })?;
+        Ok(self.published_or_latest(&arn, latest, publish))
     }
 
     pub async fn update_code(
@@ -75,11 +77,12 @@ impl Core {
         change: CodeChange,
     ) -> Result<Arc<FunctionRecord>, CatalogError> {
         check_zip(&change.zip)?;
-        let arn = &function.function;
+        let arn = whole(&function)?;
         let _one_at_a_time = self.functions.lock(arn).await;
         let old = self.named(&function)?;
         machine::guard_update(arn, &old.record, change.revision_id.as_deref())?;
-        self.check_storage(&arn.scope, change.zip.len(), old.record.code.size)?;
+        let (more, less) = (copies(change.publish, &change.zip), old.record.code.size);
+        self.check_storage(&arn.scope, more, less)?;
         let stored = self.store_code(change.zip).await?;
         if change.dry_run {
             self.discard(&stored.code.digest).await;
@@ -87,11 +90,11 @@ impl Core {
         }
         let (code, architectures) = (stored.code.clone(), change.architectures);
         let record = machine::update_code(&old.record, code, architectures, self.stamp());
-        let committed = self.commit_code(arn, Some(old.rev), (record, stored)).await;
-        let record = committed.map_err(of_store)?;
-        self.parts.manager.retire(arn, Some(record.generation)).await;
+        let writes = self.with_version(arn, (Some(old.rev), record), change.publish);
+        let record = self.commit_code(arn, writes, stored).await.map_err(of_store)?;
+        self.parts.manager.retire(arn, Outdated::Latest(record.generation)).await;
         self.suspect(&old);
-        Ok(record)
+        Ok(self.published_or_latest(arn, record, change.publish))
     }
 
     pub async fn update_settings(
@@ -100,7 +103,7 @@ impl Core {
         revision_id: Option<String>,
         change: SettingsChange,
     ) -> Result<Arc<FunctionRecord>, CatalogError> {
-        let arn = &function.function;
+        let arn = whole(&function)?;
         let _one_at_a_time = self.functions.lock(arn).await;
         let old = self.named(&function)?;
         machine::guard_update(arn, &old.record, revision_id.as_deref())?;
@@ -111,27 +114,38 @@ impl Core {
             self.check_runtime(&settings)?;
         }
         let record = machine::update_settings(&old.record, settings, self.stamp());
-        let committed = self.commit(arn, Some(old.rev), record).await;
+        let committed = self.commit(arn, vec![(Some(old.rev), record)]).await;
         let record = committed.map_err(of_store)?;
-        self.parts.manager.retire(arn, Some(record.generation)).await;
+        self.parts.manager.retire(arn, Outdated::Latest(record.generation)).await;
         Ok(record)
     }
 
     pub async fn delete(&self, function: FunctionRef) -> Result<(), CatalogError> {
         let arn = &function.function;
-        if function.qualifier == Some(Qualifier::Latest) {
-            return Err(CatalogError::Invalid(
-                "$LATEST version cannot be deleted without deleting the function.".to_owned(),
-            ));
+        match &function.qualifier {
+            None => {}
+            Some(Qualifier::Latest) => {
+                return Err(CatalogError::Invalid(
+                    "$LATEST version cannot be deleted without deleting the function.".to_owned(),
+                ));
+            }
+            Some(Qualifier::Version(number)) => return self.delete_version(arn, *number).await,
+            Some(Qualifier::Alias(_)) => {
+                return Err(CatalogError::Invalid(
+                    "Deletion of aliases is not currently supported.".to_owned(),
+                ));
+            }
+            Some(Qualifier::LatestPublished) => {
+                return Err(CatalogError::NotFound(function.arn()));
+            }
         }
         let _one_at_a_time = self.functions.lock(arn).await;
         let old = self.named(&function)?;
-        let key = tables::key(arn).map_err(of_store)?;
-        let ops = vec![Op::Expect(key.clone(), Some(old.rev)), Op::Delete(key)];
-        self.parts.meta.txn(ops).await.map_err(of_store)?;
-        self.snapshot_mut().remove(arn);
-        self.parts.manager.retire(arn, None).await;
-        self.suspect(&old);
-        Ok(())
+        self.remove_function(arn, &old).await.map_err(of_store)
     }
+}
+
+/// How many bytes of code storage a zip file takes: a version counts beside `$LATEST`.
+fn copies(publish: bool, zip: &Bytes) -> u64 {
+    zip.len() as u64 * (1 + u64::from(publish))
 }

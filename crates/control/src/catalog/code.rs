@@ -6,10 +6,11 @@
 use super::error::{of_prepare, of_store};
 use super::service::Core;
 use super::snapshot::Function;
+use super::versions::Write;
 use bytes::Bytes;
 use lamplight_model::{CodeRef, FunctionArn, FunctionRecord, Scope, limits};
 use lamplight_rpc::CatalogError;
-use lamplight_store::{Blob, Digest, Rev, StoreError};
+use lamplight_store::{Blob, Digest, StoreError};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
@@ -71,14 +72,14 @@ impl Core {
         }
     }
 
-    /// Makes a record with new code the truth, or removes the code again.
+    /// Makes records with new code the truth, or removes the code again.
     pub async fn commit_code(
         &self,
         arn: &FunctionArn,
-        expected: Option<Rev>,
-        (record, stored): (FunctionRecord, Stored),
+        writes: Vec<Write>,
+        stored: Stored,
     ) -> Result<Arc<FunctionRecord>, StoreError> {
-        let committed = self.commit(arn, expected, record).await;
+        let committed = self.commit(arn, writes).await;
         match &committed {
             // Nobody knows whether the record was written: the next start will.
             Ok(_) | Err(StoreError::Failed(_)) => {}
@@ -97,9 +98,9 @@ impl Core {
         self.nudge();
     }
 
-    pub fn check_storage(&self, scope: &Scope, more: usize, less: u64) -> Result<(), CatalogError> {
+    pub fn check_storage(&self, scope: &Scope, more: u64, less: u64) -> Result<(), CatalogError> {
         let used = self.snapshot().usage(scope).code_size.saturating_sub(less);
-        match used.saturating_add(more as u64) > limits::CODE_STORAGE {
+        match used.saturating_add(more) > limits::CODE_STORAGE {
             true => Err(CatalogError::StorageExceeded),
             false => Ok(()),
         }

@@ -10,7 +10,7 @@
 
 use lamplight_env::Timestamp;
 use lamplight_model::{
-    CodeRef, FunctionArn, FunctionRecord, FunctionSettings, LastUpdate, Pending, State,
+    CodeRef, FunctionArn, FunctionRecord, FunctionSettings, LastUpdate, Pending, Published, State,
 };
 use lamplight_rpc::CatalogError;
 use std::collections::BTreeMap;
@@ -51,7 +51,43 @@ pub(super) fn create(birth: Birth, stamp: Stamp) -> FunctionRecord {
         last_modified: stamp.now.millis(),
         generation: birth.generation,
         tags: birth.tags,
+        published: None,
+        last_version: 0,
+        reserved: None,
     }
+}
+
+/// What publishing makes.
+pub(super) struct Publishing {
+    pub latest: FunctionRecord,
+    pub version: FunctionRecord,
+}
+
+/// Freezes `latest` as its next version, which is Pending until its code is known to be there.
+/// Each of the two gets a revision id of its own.
+pub(super) fn publish(
+    latest: &FunctionRecord,
+    description: Option<String>,
+    (stamp, version_stamp): (Stamp, Stamp),
+) -> Publishing {
+    let number = latest.last_version + 1;
+    let latest_description = latest.settings.description.clone();
+    let mut version = FunctionRecord {
+        state: State::Pending,
+        last_update: LastUpdate::Never,
+        revision_id: version_stamp.revision_id,
+        tags: BTreeMap::new(),
+        published: Some(Published { number, latest_description, provisioned: None }),
+        last_version: 0,
+        reserved: None,
+        ..latest.clone()
+    };
+    if let Some(description) = description {
+        version.settings.description = description;
+    }
+    let latest =
+        FunctionRecord { last_version: number, revision_id: stamp.revision_id, ..latest.clone() };
+    Publishing { latest, version }
 }
 
 /// Whether the function may be changed now, by somebody who last saw `revision_id`.

@@ -11,8 +11,9 @@
 //!   by a function that was deleted and made again.
 //! - A zip file stays as long as a record names it, and a while longer for calls that still run
 //!   it; what nobody names goes, also after a crash between any two steps.
+//! - A published version never changes but for its state, and its number is never used again.
 //!
-//! Not here: versions, aliases, layers, images; validation of what the service model describes.
+//! Not here: layers, images; validation of what the service model describes.
 
 mod changes;
 mod code;
@@ -26,6 +27,7 @@ mod tables;
 mod target;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 pub use error::LoadError;
 pub use service::{FunctionCatalog, Parts};

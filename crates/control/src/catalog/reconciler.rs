@@ -5,8 +5,7 @@
 
 use super::machine::{self, Failure};
 use super::service::Core;
-use super::snapshot::Snapshot;
-use lamplight_model::FunctionArn;
+use super::snapshot::{Member, Snapshot};
 use lamplight_rpc::PrepareError;
 use lamplight_store::{Digest, StoreError};
 use std::collections::HashMap;
@@ -74,7 +73,7 @@ impl Suspects {
 /// What a pass has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
-    pub finish: Vec<FunctionArn>,
+    pub finish: Vec<Member>,
     /// Code that no function uses and nobody runs.
     pub collect: Vec<String>,
     /// Code that functions use and the store does not list.
@@ -145,9 +144,9 @@ pub(super) async fn pass(core: &Arc<Core>, sweep: bool) -> bool {
         }
         let works: Vec<_> = some
             .iter()
-            .map(|arn| {
-                let (core, arn) = (Arc::clone(core), arn.clone());
-                core.env().tasks.clone().spawn(async move { finish(&core, &arn).await })
+            .map(|member| {
+                let (core, member) = (Arc::clone(core), member.clone());
+                core.env().tasks.clone().spawn(async move { finish(&core, &member).await })
             })
             .collect();
         for work in works {
@@ -169,23 +168,23 @@ pub(super) async fn pass(core: &Arc<Core>, sweep: bool) -> bool {
     all_done
 }
 
-/// Brings one function to its next state of rest. Returns whether it is there.
-async fn finish(core: &Arc<Core>, arn: &FunctionArn) -> bool {
+/// Brings one version to its next state of rest. Returns whether it is there.
+async fn finish(core: &Arc<Core>, (arn, version): &Member) -> bool {
     let _one_at_a_time = core.functions.lock(arn).await;
-    let Some(function) = core.function(arn) else { return true };
+    let Some(function) = core.version(arn, version) else { return true };
     if function.record.pending().is_none() {
         return true;
     }
     let next = match prepare(core, &function.record.code.digest).await {
         Ok(()) => machine::finish(&function.record, core.stamp()),
         Err(Some(failure)) => {
-            tracing::warn!(function = %arn, reason = failure.reason, "the function has failed");
+            tracing::warn!(function = %arn, %version, reason = failure.reason, "the function has failed");
             machine::fail(&function.record, failure, core.stamp())
         }
         Err(None) => return false,
     };
     let Some(next) = next else { return true };
-    match core.commit(&function.arn, Some(function.rev), next).await {
+    match core.commit(arn, vec![(Some(function.rev), next)]).await {
         Ok(_) => true,
         Err(error) => {
             tracing::warn!(function = %arn, %error, "the state of the function cannot be stored");

@@ -6,18 +6,16 @@ use super::machine::{self, Stamp};
 use super::reconciler::{self, Suspects};
 use super::snapshot::{Function, Snapshot};
 use super::tables;
+use super::versions::Write;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_env::Env;
-use lamplight_model::{
-    FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, Qualifier, Scope, Target,
-};
+use lamplight_model::{FunctionArn, FunctionRecord, FunctionRef, Qualifier, Scope, Target};
 use lamplight_rpc::{
-    Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage, Manager,
-    SettingsChange, Usage, Worker,
+    Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage, Listing, Manager,
+    NewFunction, Publication, SettingsChange, Usage, Worker,
 };
 use lamplight_store::{Blobs, Meta, Op, Rev, StoreError};
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -55,7 +53,11 @@ impl FunctionCatalog {
     pub async fn load(parts: Parts) -> Result<Self, LoadError> {
         let mut snapshot = Snapshot::default();
         for function in tables::load(&*parts.meta).await? {
-            snapshot.insert(function);
+            let name = function.arn.qualified(&function.record.version());
+            if !snapshot.insert(function) {
+                let reason = "its function is not there".to_owned();
+                return Err(LoadError::Record { key: name, reason });
+            }
         }
         let core = Core {
             parts,
@@ -116,39 +118,44 @@ impl Core {
         self.nudge.notified().await;
     }
 
-    pub fn function(&self, arn: &FunctionArn) -> Option<Arc<Function>> {
-        self.snapshot().get(arn).cloned()
+    /// `$LATEST` or a published version.
+    pub fn version(&self, arn: &FunctionArn, version: &Qualifier) -> Option<Arc<Function>> {
+        self.snapshot().get(arn, version).cloned()
     }
 
     pub fn stamp(&self) -> Stamp {
         Stamp { revision_id: self.env().random.uuid(), now: self.env().clock.now() }
     }
 
-    /// The function that a request names. `$LATEST` is the only version so far.
+    /// The version that a request names, `$LATEST` where it names none.
     pub fn named(&self, function: &FunctionRef) -> Result<Arc<Function>, CatalogError> {
-        let found = match function.qualifier {
-            None | Some(Qualifier::Latest) => self.function(&function.function),
-            Some(_) => None,
-        };
+        let found = self.version(&function.function, &function.qualifier_or_latest());
         found.ok_or_else(|| CatalogError::NotFound(function.arn()))
     }
 
-    /// Makes `record` the truth, if the function still has revision `expected`.
+    /// Makes records the truth, all or none, if those that they replace are still there. Answers
+    /// with the first of them.
     pub async fn commit(
         &self,
         arn: &FunctionArn,
-        expected: Option<Rev>,
-        record: FunctionRecord,
+        writes: Vec<Write>,
     ) -> Result<Arc<FunctionRecord>, StoreError> {
-        let key = tables::key(arn)?;
-        let body = Bytes::from(record.to_bytes());
-        let ops = vec![Op::Expect(key.clone(), expected), Op::Put(key, body)];
-        let rev = self.parts.meta.txn(ops).await?;
-        let function = Function::new(arn.clone(), record, rev);
-        let record = Arc::clone(&function.record);
-        self.snapshot_mut().insert(function);
+        let mut ops = Vec::new();
+        for (expected, record) in &writes {
+            let key = tables::key_of(arn, record)?;
+            ops.push(Op::Expect(key.clone(), *expected));
+            ops.push(Op::Put(key, Bytes::from(record.to_bytes())));
+        }
+        let last = self.parts.meta.txn(ops).await?;
+        let mut first = None;
+        // Changes are numbered without gaps, and the transaction answered with its last one.
+        for (rev, (_, record)) in (last.0 + 1 - writes.len() as i64..).map(Rev).zip(writes) {
+            let function = Function::new(arn.clone(), record, rev);
+            first.get_or_insert_with(|| Arc::clone(&function.record));
+            self.snapshot_mut().insert(function);
+        }
         self.nudge();
-        Ok(record)
+        first.ok_or_else(|| StoreError::TooLarge("no record at all".to_owned()))
     }
 }
 
@@ -157,12 +164,10 @@ impl Catalog for FunctionCatalog {
     async fn create(
         &self,
         function: &FunctionArn,
-        settings: FunctionSettings,
-        zip: Bytes,
-        tags: BTreeMap<String, String>,
+        new: NewFunction,
     ) -> Result<Arc<FunctionRecord>, CatalogError> {
         let arn = function.clone();
-        self.change(|core| async move { core.create(arn, settings, zip, tags).await }).await
+        self.change(|core| async move { core.create(arn, new).await }).await
     }
 
     async fn update_code(
@@ -185,6 +190,15 @@ impl Catalog for FunctionCatalog {
             .await
     }
 
+    async fn publish(
+        &self,
+        function: &FunctionRef,
+        publication: Publication,
+    ) -> Result<Arc<FunctionRecord>, CatalogError> {
+        let function = function.clone();
+        self.change(|core| async move { core.publish(function, publication).await }).await
+    }
+
     async fn delete(&self, function: &FunctionRef) -> Result<(), CatalogError> {
         let function = function.clone();
         self.change(|core| async move { core.delete(function).await }).await
@@ -194,8 +208,18 @@ impl Catalog for FunctionCatalog {
         Ok(Arc::clone(&self.core.named(function)?.record))
     }
 
-    fn list(&self, scope: &Scope, after: Option<&str>, max: usize) -> FunctionPage {
-        self.core.snapshot().list(scope, after, max)
+    fn list(&self, scope: &Scope, listing: Listing<'_>) -> FunctionPage {
+        self.core.snapshot().list(scope, listing)
+    }
+
+    fn versions(
+        &self,
+        function: &FunctionArn,
+        after: Option<u64>,
+        max: usize,
+    ) -> Result<FunctionPage, CatalogError> {
+        let found = self.core.snapshot().versions(function, after, max);
+        found.ok_or_else(|| CatalogError::NotFound(function.to_string()))
     }
 
     fn usage(&self, scope: &Scope) -> Usage {

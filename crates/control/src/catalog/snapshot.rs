@@ -1,8 +1,8 @@
 //! All functions in memory, and what is counted about them. Pure.
 
 use super::target::target;
-use lamplight_model::{FunctionArn, FunctionRecord, Scope, Target};
-use lamplight_rpc::{FunctionPage, Usage};
+use lamplight_model::{FunctionArn, FunctionRecord, Qualifier, Scope, Target};
+use lamplight_rpc::{FunctionPage, Listing, Usage};
 use lamplight_store::Rev;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -10,7 +10,22 @@ use std::sync::Arc;
 
 const NOTHING: Usage = Usage { code_size: 0, functions: 0 };
 
-/// A function as the store has it.
+fn page<'a>(members: impl Iterator<Item = &'a Arc<Function>>, max: usize) -> FunctionPage {
+    let mut rest = members.peekable();
+    let mut functions: Vec<Arc<FunctionRecord>> = Vec::new();
+    while functions.len() < max
+        && let Some(function) = rest.next()
+    {
+        functions.push(Arc::clone(&function.record));
+    }
+    let last = functions.last().filter(|_| rest.peek().is_some());
+    let next = last.map(|record| {
+        (record.name.clone(), record.published.as_ref().map_or(0, |published| published.number))
+    });
+    FunctionPage { functions, next }
+}
+
+/// `$LATEST` or a published version, as the store has it.
 pub(super) struct Function {
     pub arn: FunctionArn,
     pub record: Arc<FunctionRecord>,
@@ -25,87 +40,155 @@ impl Function {
     }
 }
 
+/// A function with its published versions.
+struct Family {
+    latest: Arc<Function>,
+    versions: BTreeMap<u64, Arc<Function>>,
+}
+
+impl Family {
+    /// `$LATEST`, which counts as 0, and the versions by number, those after `after`.
+    fn members(&self, after: Option<u64>) -> impl Iterator<Item = &Arc<Function>> {
+        let latest = after.is_none().then_some(&self.latest);
+        let from = Bound::Excluded(after.unwrap_or(0));
+        let versions = self.versions.range((from, Bound::Unbounded)).map(|(_, version)| version);
+        latest.into_iter().chain(versions)
+    }
+}
+
+/// One version of a function.
+pub(super) type Member = (FunctionArn, Qualifier);
+
 #[derive(Default)]
 pub(super) struct Snapshot {
-    functions: BTreeMap<FunctionArn, Arc<Function>>,
-    /// How many functions use a zip file, and its size. No entry for none.
+    functions: BTreeMap<FunctionArn, Family>,
+    /// How many versions use a zip file, and its size. No entry for none.
     code: HashMap<String, (usize, u64)>,
     usage: HashMap<Scope, Usage>,
-    unfinished: BTreeSet<FunctionArn>,
+    unfinished: BTreeSet<Member>,
     /// The highest that any function has or had.
     generation: u64,
 }
 
 impl Snapshot {
-    pub fn get(&self, arn: &FunctionArn) -> Option<&Arc<Function>> {
-        self.functions.get(arn)
+    /// `$LATEST` or a published version.
+    pub fn get(&self, arn: &FunctionArn, version: &Qualifier) -> Option<&Arc<Function>> {
+        let family = self.functions.get(arn)?;
+        match version {
+            Qualifier::Latest => Some(&family.latest),
+            Qualifier::Version(number) => family.versions.get(number),
+            Qualifier::LatestPublished | Qualifier::Alias(_) => None,
+        }
     }
 
-    /// Adds or replaces.
-    pub fn insert(&mut self, function: Function) {
-        self.remove(&function.arn);
+    /// Adds or replaces. Returns false for a version of a function that is not there.
+    pub fn insert(&mut self, function: Function) -> bool {
+        let (arn, version) = (function.arn.clone(), function.record.version());
+        let function = Arc::new(function);
+        let replaced = match (self.functions.get_mut(&arn), &version) {
+            (Some(family), Qualifier::Version(number)) => {
+                family.versions.insert(*number, Arc::clone(&function))
+            }
+            (None, Qualifier::Version(_)) => return false,
+            (Some(family), _) => Some(std::mem::replace(&mut family.latest, Arc::clone(&function))),
+            (None, _) => {
+                let versions = BTreeMap::new();
+                self.functions.insert(arn, Family { latest: Arc::clone(&function), versions });
+                None
+            }
+        };
+        if let Some(replaced) = replaced {
+            self.forget(&replaced);
+        }
+        self.count(&function);
+        true
+    }
+
+    /// Removes a function with all its versions.
+    pub fn remove(&mut self, arn: &FunctionArn) {
+        let Some(family) = self.functions.remove(arn) else { return };
+        for function in family.members(None) {
+            self.forget(function);
+        }
+    }
+
+    pub fn remove_version(&mut self, arn: &FunctionArn, number: u64) {
+        let family = self.functions.get_mut(arn);
+        if let Some(version) = family.and_then(|family| family.versions.remove(&number)) {
+            self.forget(&version);
+        }
+    }
+
+    fn count(&mut self, function: &Function) {
         let record = &function.record;
         let (users, size) = self.code.entry(record.code.digest.clone()).or_default();
         (*users, *size) = (*users + 1, record.code.size);
         let usage = self.usage.entry(function.arn.scope.clone()).or_insert(NOTHING);
-        usage.functions += 1;
+        usage.functions += u64::from(record.published.is_none());
         usage.code_size += record.code.size;
         if record.pending().is_some() {
-            self.unfinished.insert(function.arn.clone());
+            self.unfinished.insert((function.arn.clone(), record.version()));
         }
         self.generation = self.generation.max(record.generation);
-        self.functions.insert(function.arn.clone(), Arc::new(function));
     }
 
-    pub fn remove(&mut self, arn: &FunctionArn) {
-        let Some(function) = self.functions.remove(arn) else { return };
-        let code = &function.record.code;
-        self.unfinished.remove(arn);
-        if let Some((users, _)) = self.code.get_mut(&code.digest) {
+    fn forget(&mut self, function: &Function) {
+        let (record, scope) = (&function.record, &function.arn.scope);
+        self.unfinished.remove(&(function.arn.clone(), record.version()));
+        if let Some((users, _)) = self.code.get_mut(&record.code.digest) {
             *users -= 1;
             if *users == 0 {
-                self.code.remove(&code.digest);
+                self.code.remove(&record.code.digest);
             }
         }
-        if let Some(usage) = self.usage.get_mut(&arn.scope) {
-            usage.functions -= 1;
-            usage.code_size -= code.size;
-            if usage.functions == 0 {
-                self.usage.remove(&arn.scope);
+        if let Some(usage) = self.usage.get_mut(scope) {
+            usage.functions -= u64::from(record.published.is_none());
+            usage.code_size -= record.code.size;
+            if *usage == NOTHING {
+                self.usage.remove(scope);
             }
         }
     }
 
     /// Takes a logarithm of all functions to find the place, whatever the page.
-    pub fn list(&self, scope: &Scope, after: Option<&str>, max: usize) -> FunctionPage {
+    pub fn list(&self, scope: &Scope, listing: Listing<'_>) -> FunctionPage {
+        let Listing { after, max, versions } = listing;
         let from = match after {
-            Some(name) => Bound::Excluded(FunctionArn::new(scope, name)),
+            Some((name, _)) if versions => Bound::Included(FunctionArn::new(scope, name)),
+            Some((name, _)) => Bound::Excluded(FunctionArn::new(scope, name)),
             // No name is empty.
             None => Bound::Included(FunctionArn::new(scope, "")),
         };
-        let mut rest = self
-            .functions
-            .range((from, Bound::Unbounded))
-            .map(|(_, function)| function)
-            .take_while(|function| function.arn.scope == *scope)
-            .peekable();
-        let mut functions = Vec::new();
-        let mut next = None;
-        while functions.len() < max {
-            let Some(function) = rest.next() else { break };
-            functions.push(Arc::clone(&function.record));
-            if functions.len() == max && rest.peek().is_some() {
-                next = Some(function.arn.name.to_string());
-            }
-        }
-        FunctionPage { functions, next }
+        let functions = self.functions.range((from, Bound::Unbounded));
+        let members =
+            functions.take_while(|(arn, _)| arn.scope == *scope).flat_map(|(arn, family)| {
+                let seen = after.filter(|(name, _)| *name == &*arn.name).map(|(_, number)| number);
+                family.members(seen).take(if versions { usize::MAX } else { 1 })
+            });
+        page(members, max)
+    }
+
+    /// `$LATEST` and the versions of one function; none where there is no function.
+    pub fn versions(
+        &self,
+        arn: &FunctionArn,
+        after: Option<u64>,
+        max: usize,
+    ) -> Option<FunctionPage> {
+        Some(page(self.functions.get(arn)?.members(after), max))
+    }
+
+    /// The published versions of a function.
+    pub fn published(&self, arn: &FunctionArn) -> Vec<Arc<Function>> {
+        let family = self.functions.get(arn);
+        family.into_iter().flat_map(|family| family.versions.values().cloned()).collect()
     }
 
     pub fn usage(&self, scope: &Scope) -> Usage {
         self.usage.get(scope).copied().unwrap_or(NOTHING)
     }
 
-    /// The size of a zip file that a function uses.
+    /// The size of a zip file that a version uses.
     pub fn code_size(&self, digest: &str) -> Option<u64> {
         self.code.get(digest).map(|(_, size)| *size)
     }
@@ -118,7 +201,7 @@ impl Snapshot {
         self.code.keys().map(String::as_str)
     }
 
-    pub fn unfinished(&self) -> impl Iterator<Item = &FunctionArn> {
+    pub fn unfinished(&self) -> impl Iterator<Item = &Member> {
         self.unfinished.iter()
     }
 

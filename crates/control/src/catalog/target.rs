@@ -1,6 +1,6 @@
 //! From a stored function to what a worker runs.
 
-use lamplight_model::{FunctionArn, FunctionRecord, Qualifier, Target};
+use lamplight_model::{FunctionArn, FunctionRecord, Target};
 use std::time::Duration;
 
 pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
@@ -8,7 +8,7 @@ pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
     let logging = |member| record.echoed_text("LoggingConfig", member);
     Target {
         function: arn.clone(),
-        version: Qualifier::Latest,
+        version: record.version(),
         generation: record.generation,
         runtime: settings.runtime.clone().unwrap_or_default(),
         handler: settings.handler.clone().unwrap_or_default(),

@@ -8,8 +8,8 @@ mod pool;
 
 use async_trait::async_trait;
 use lamplight_env::Env;
-use lamplight_model::{FunctionArn, Target};
-use lamplight_rpc::{Assignment, EnvironmentId, Manager, Placement, StartError, Worker};
+use lamplight_model::{FunctionArn, Qualifier, Target};
+use lamplight_rpc::{Assignment, EnvironmentId, Manager, Outdated, Placement, StartError, Worker};
 use pool::Pool;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
@@ -58,7 +58,8 @@ pub struct EnvironmentManager {
     env: Env,
     placement: Arc<dyn Placement>,
     options: Options,
-    pools: RwLock<HashMap<FunctionArn, SharedPool>>,
+    /// By function and version.
+    pools: RwLock<HashMap<FunctionArn, HashMap<Qualifier, SharedPool>>>,
 }
 
 impl EnvironmentManager {
@@ -87,22 +88,40 @@ impl EnvironmentManager {
         });
     }
 
-    fn pool(&self, function: &FunctionArn) -> SharedPool {
+    fn pool(&self, function: &FunctionArn, version: &Qualifier) -> SharedPool {
         let pools = self.pools.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(pool) = pools.get(function) {
+        if let Some(pool) = pools.get(function).and_then(|versions| versions.get(version)) {
             return Arc::clone(pool);
         }
         drop(pools);
-        Arc::clone(self.pools_mut().entry(function.clone()).or_default())
+        let mut pools = self.pools_mut();
+        let versions = pools.entry(function.clone()).or_default();
+        Arc::clone(versions.entry(version.clone()).or_default())
     }
 
-    fn pools_mut(&self) -> RwLockWriteGuard<'_, HashMap<FunctionArn, SharedPool>> {
+    fn pools_mut(
+        &self,
+    ) -> RwLockWriteGuard<'_, HashMap<FunctionArn, HashMap<Qualifier, SharedPool>>> {
         self.pools.write().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn all(&self) -> Vec<SharedPool> {
         let pools = self.pools.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        pools.values().cloned().collect()
+        pools.values().flat_map(HashMap::values).cloned().collect()
+    }
+
+    /// Takes pools out of use. A function that is made again under its name gets new ones.
+    fn close(&self, function: &FunctionArn, version: Option<&Qualifier>) -> Vec<Kept> {
+        let mut pools = self.pools_mut();
+        let closed: Vec<SharedPool> = match version {
+            Some(version) => {
+                let versions = pools.get_mut(function);
+                versions.and_then(|versions| versions.remove(version)).into_iter().collect()
+            }
+            None => pools.remove(function).into_iter().flat_map(HashMap::into_values).collect(),
+        };
+        drop(pools);
+        closed.iter().flat_map(|pool| lock(pool).close()).collect()
     }
 
     fn expire(&self) {
@@ -133,7 +152,7 @@ fn lock(pool: &SharedPool) -> MutexGuard<'_, Pool<Kept>> {
 #[async_trait]
 impl Manager for EnvironmentManager {
     async fn assign(&self, target: &Arc<Target>) -> Result<Assignment, StartError> {
-        let pool = self.pool(&target.function);
+        let pool = self.pool(&target.function, &target.version);
         let taken = lock(&pool).take(target.generation);
         let kept = match taken {
             Some(kept) => kept,
@@ -161,14 +180,13 @@ impl Manager for EnvironmentManager {
         self.end(surplus.into_iter().collect());
     }
 
-    async fn retire(&self, function: &FunctionArn, generation: Option<u64>) {
-        let retired = match generation {
-            Some(generation) => lock(&self.pool(function)).retire(generation),
-            // The function may be made again under its name: that one gets a pool of its own.
-            None => match self.pools_mut().remove(function) {
-                Some(pool) => lock(&pool).close(),
-                None => return,
-            },
+    async fn retire(&self, function: &FunctionArn, outdated: Outdated) {
+        let retired = match outdated {
+            Outdated::Latest(generation) => {
+                lock(&self.pool(function, &Qualifier::Latest)).retire(generation)
+            }
+            Outdated::Version(number) => self.close(function, Some(&Qualifier::Version(number))),
+            Outdated::All => self.close(function, None),
         };
         self.end(retired);
     }

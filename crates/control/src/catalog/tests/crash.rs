@@ -37,7 +37,8 @@ async fn run(catalog: &FunctionCatalog, change: Change) -> Result<(), CatalogErr
 
 /// What there is holds together: nothing unfinished, all code there, no code too much.
 async fn check(world: &World, catalog: &FunctionCatalog) {
-    let functions = catalog.list(&scope(), None, 100).functions;
+    let functions =
+        catalog.list(&scope(), Listing { max: 100, versions: true, after: None }).functions;
     assert!(functions.iter().all(|f| f.state == State::Active && f.pending().is_none()));
     let used: BTreeSet<String> = functions.iter().map(|f| f.code.digest.clone()).collect();
     assert_eq!(world.stored().await, used);

@@ -61,7 +61,7 @@ impl Worker for FakeWorker {
 }
 
 #[derive(Default)]
-pub struct FakeManager(pub Mutex<Vec<(String, Option<u64>)>>);
+pub struct FakeManager(pub Mutex<Vec<(String, Outdated)>>);
 
 #[async_trait]
 impl Manager for FakeManager {
@@ -71,8 +71,8 @@ impl Manager for FakeManager {
 
     async fn settle(&self, _: Assignment, _: bool) {}
 
-    async fn retire(&self, function: &FunctionArn, generation: Option<u64>) {
-        self.0.lock().unwrap().push((function.name.to_string(), generation));
+    async fn retire(&self, function: &FunctionArn, outdated: Outdated) {
+        self.0.lock().unwrap().push((function.name.to_string(), outdated));
     }
 }
 
@@ -256,6 +256,10 @@ pub fn zip(content: &str) -> Bytes {
     Bytes::copy_from_slice(content.as_bytes())
 }
 
+pub fn new(settings: FunctionSettings, content: &str) -> NewFunction {
+    NewFunction { settings, zip: zip(content), tags: BTreeMap::new(), publish: false }
+}
+
 pub fn code(content: &str) -> CodeChange {
     CodeChange { zip: zip(content), ..CodeChange::default() }
 }
@@ -270,7 +274,7 @@ impl FunctionCatalog {
         name: &str,
         content: &str,
     ) -> Result<Arc<FunctionRecord>, CatalogError> {
-        self.create(&arn(name), settings(), zip(content), BTreeMap::new()).await
+        self.create(&arn(name), new(settings(), content)).await
     }
 
     /// One pass of the repair loop over everything.

@@ -42,7 +42,7 @@ fn a_look_at_everything_finds_strays_and_gaps() {
     let stored = ["kept", "stray", "late"].map(|c| Digest::of(c.as_bytes()));
     let found = plan(&snapshot, &mut suspects, Some(&stored), now);
     let expected = Plan {
-        finish: vec![arn("a")],
+        finish: vec![(arn("a"), Qualifier::Latest)],
         collect: vec![digest("stray")],
         missing: vec![digest("gone")],
     };

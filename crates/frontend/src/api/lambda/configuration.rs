@@ -1,6 +1,6 @@
 //! FunctionConfiguration: a stored function as every operation shows it.
 
-use lamplight_model::{FunctionArn, FunctionRecord, LastUpdate, Runtime, Scope, State};
+use lamplight_model::{FunctionArn, FunctionRecord, LastUpdate, Qualifier, Runtime, Scope, State};
 use serde_json::{Map, Value, json};
 
 /// Which of the status members a reply has.
@@ -28,12 +28,12 @@ pub fn of(scope: &Scope, record: &FunctionRecord, detail: Detail) -> Map<String,
     set("Role", json!(settings.role));
     set("Handler", json!(settings.handler));
     set("CodeSize", json!(record.code.size));
-    set("CodeSha256", json!(sha256_base64(&record.code.digest)));
+    set("CodeSha256", json!(record.code.sha256_base64()));
     set("Description", json!(settings.description));
     set("Timeout", json!(settings.timeout));
     set("MemorySize", json!(settings.memory_mb));
     set("LastModified", json!(last_modified(record.last_modified)));
-    set("Version", json!("$LATEST"));
+    set("Version", json!(record.version().to_string()));
     set("RevisionId", json!(record.revision_id));
     set("PackageType", json!(settings.package_type));
     set("Architectures", json!(settings.architectures));
@@ -62,6 +62,19 @@ pub fn of(scope: &Scope, record: &FunctionRecord, detail: Detail) -> Map<String,
     if detail == Detail::Full {
         set_status(&mut members, record);
     }
+    members
+}
+
+/// The same, with the ARN of the version or alias that it is shown as.
+pub fn qualified(
+    scope: &Scope,
+    record: &FunctionRecord,
+    detail: Detail,
+    qualifier: &Qualifier,
+) -> Map<String, Value> {
+    let mut members = of(scope, record, detail);
+    let arn = FunctionArn::new(scope, &record.name).qualified(qualifier);
+    members.insert("FunctionArn".to_owned(), json!(arn));
     members
 }
 
@@ -118,15 +131,6 @@ fn last_modified(millis: i64) -> String {
     }
 }
 
-/// AWS shows digests in base64; the store names blobs in hex.
-fn sha256_base64(hex: &str) -> String {
-    use base64::Engine as _;
-    let bytes: Vec<u8> = (0..hex.len() / 2)
-        .filter_map(|i| u8::from_str_radix(hex.get(2 * i..2 * i + 2)?, 16).ok())
-        .collect();
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +161,9 @@ mod tests {
             last_modified: 1_795_311_189_000,
             generation: 1,
             tags: Default::default(),
+            published: None,
+            last_version: 0,
+            reserved: None,
         }
     }
 

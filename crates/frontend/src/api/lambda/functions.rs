@@ -2,18 +2,16 @@
 //! UpdateFunctionConfiguration, DeleteFunction, GetAccountSettings.
 
 use super::configuration::{self, Detail};
-use super::settings::{self, invalid, text};
+use super::pages::{marker, next_marker, page_size};
+use super::settings::{self, flag, invalid, text};
 use super::{Request, catalog_error, function_ref, policies};
 use base64::Engine as _;
 use bytes::Bytes;
-use lamplight_model::{FunctionRecord, PackageType, limits};
-use lamplight_rpc::{CatalogError, CodeChange};
+use lamplight_model::{FunctionRecord, FunctionRef, PackageType, Qualifier, limits};
+use lamplight_rpc::{CatalogError, CodeChange, Listing, NewFunction};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-
-/// AWS: pages of 50 whatever more is asked for.
-const PAGE: usize = 50;
 
 pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
     let input = request.input;
@@ -21,20 +19,21 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
     if function.qualifier.is_some() {
         return Err(invalid("The function name must not have a qualifier."));
     }
-    refuse_publish(input)?;
+    refuse_publish_to(input)?;
     let settings = settings::create(input)?;
     let zip = match input.get("Code") {
         Some(Value::Object(code)) => zip_file(code, settings.package_type)?,
         _ => return Err(invalid("Please provide a source for function code.")),
     };
-    let tags = tags(input)?;
+    let new = NewFunction { settings, zip, tags: tags(input)?, publish: flag(input, "Publish") };
     let catalog = &request.parts.catalog;
     if catalog.get(&function).is_err() {
         // A deletion that was cut short must not leave its permissions to a new function.
         policies::forget(request, &function).await?;
     }
-    let created = catalog.create(&function.function, settings, zip, tags).await;
-    Ok(shown(request, &*created.map_err(catalog_error)?))
+    let created = catalog.create(&function.function, new).await;
+    // AWS: without a qualifier also when it shows the version that was published along.
+    Ok(shown(request, &*created.map_err(catalog_error)?, None))
 }
 
 pub async fn get(request: &Request<'_>) -> Result<Output, ApiError> {
@@ -42,11 +41,17 @@ pub async fn get(request: &Request<'_>) -> Result<Output, ApiError> {
     let record = request.parts.catalog.get(&function).map_err(catalog_error)?;
     let location = request.parts.downloads.location(request, &record.code.digest)?;
     let mut members = Map::new();
-    let shown = configuration::of(request.scope, &record, Detail::Full);
+    let shown = shown(request, &record, function.qualifier.as_ref()).members;
     members.insert("Configuration".to_owned(), Value::Object(shown));
     members.insert("Code".to_owned(), json!({ "RepositoryType": "S3", "Location": location }));
-    if !record.tags.is_empty() {
-        members.insert("Tags".to_owned(), json!(record.tags));
+    let whole = FunctionRef { qualifier: None, ..function };
+    let latest = request.parts.catalog.get(&whole).map_err(catalog_error)?;
+    if !latest.tags.is_empty() {
+        members.insert("Tags".to_owned(), json!(latest.tags));
+    }
+    if let Some(reserved) = latest.reserved {
+        let concurrency = json!({ "ReservedConcurrentExecutions": reserved });
+        members.insert("Concurrency".to_owned(), concurrency);
     }
     Ok(Output { members, ..Output::default() })
 }
@@ -54,23 +59,31 @@ pub async fn get(request: &Request<'_>) -> Result<Output, ApiError> {
 pub async fn get_configuration(request: &Request<'_>) -> Result<Output, ApiError> {
     let function = function_ref(request)?;
     let record = request.parts.catalog.get(&function).map_err(catalog_error)?;
-    Ok(shown(request, &record))
+    Ok(shown(request, &record, function.qualifier.as_ref()))
 }
 
 pub async fn list(request: &Request<'_>) -> Result<Output, ApiError> {
-    let max = request.input.get("MaxItems").and_then(Value::as_u64).unwrap_or(PAGE as u64);
-    let max = usize::try_from(max).unwrap_or(PAGE).clamp(1, PAGE);
-    let after = text(request.input, "Marker").map(|marker| read_marker(&marker)).transpose()?;
-    let page = request.parts.catalog.list(request.scope, after.as_deref(), max);
+    let after = marker(request)?;
+    let versions = text(request.input, "FunctionVersion").is_some();
+    let listing = Listing {
+        after: after.as_ref().map(|(name, version)| (name.as_str(), *version)),
+        max: page_size(request),
+        versions,
+    };
+    let page = request.parts.catalog.list(request.scope, listing);
     let functions: Vec<Value> = page
         .functions
         .iter()
-        .map(|record| Value::Object(configuration::of(request.scope, record, Detail::Listed)))
+        .map(|record| {
+            // AWS: with their versions, functions are listed as `$LATEST`.
+            let version = versions.then(|| record.version());
+            Value::Object(listed(request, record, version.as_ref()))
+        })
         .collect();
     let mut members = Map::new();
     members.insert("Functions".to_owned(), Value::Array(functions));
     if let Some(next) = page.next {
-        members.insert("NextMarker".to_owned(), json!(marker(&next)));
+        members.insert("NextMarker".to_owned(), json!(next_marker(&next)));
     }
     Ok(Output { members, ..Output::default() })
 }
@@ -86,11 +99,14 @@ pub async fn update_code(request: &Request<'_>) -> Result<Output, ApiError> {
             Some(list.filter_map(|item| Some(item.as_str()?.to_owned())).collect())
         }),
         revision_id: text(input, "RevisionId"),
-        dry_run: input.get("DryRun").and_then(Value::as_bool).unwrap_or(false),
+        dry_run: flag(input, "DryRun"),
+        publish: flag(input, "Publish"),
     };
-    refuse_publish(input)?;
+    refuse_publish_to(input)?;
     let updated = request.parts.catalog.update_code(&function, change).await;
-    Ok(shown(request, &*updated.map_err(catalog_error)?))
+    let updated = updated.map_err(catalog_error)?;
+    let version = updated.published.as_ref().map(|_| updated.version());
+    Ok(shown(request, &updated, version.as_ref()))
 }
 
 pub async fn update_configuration(request: &Request<'_>) -> Result<Output, ApiError> {
@@ -102,14 +118,11 @@ pub async fn update_configuration(request: &Request<'_>) -> Result<Output, ApiEr
     let revision_id = text(request.input, "RevisionId");
     let catalog = &request.parts.catalog;
     let updated = catalog.update_settings(&function, revision_id, Box::new(change)).await;
-    Ok(shown(request, &*updated.map_err(catalog_error)?))
+    Ok(shown(request, &*updated.map_err(catalog_error)?, None))
 }
 
 pub async fn delete(request: &Request<'_>) -> Result<Output, ApiError> {
     let function = function_ref(request)?;
-    if function.qualifier == Some(lamplight_model::Qualifier::Latest) {
-        return Err(invalid("$LATEST version cannot be deleted without deleting the function."));
-    }
     request.parts.catalog.delete(&function).await.map_err(catalog_error)?;
     policies::forget(request, &function).await?;
     // AWS: 204, although the model says 200; SDKs show it as the member StatusCode.
@@ -131,9 +144,34 @@ pub async fn account_settings(request: &Request<'_>) -> Result<Output, ApiError>
     }))
 }
 
-fn shown(request: &Request<'_>, record: &FunctionRecord) -> Output {
-    let members = configuration::of(request.scope, record, Detail::Full);
-    Output { members, ..Output::default() }
+/// A version as it is answered alone, under the qualifier it was asked for by.
+pub(super) fn shown(
+    request: &Request<'_>,
+    record: &FunctionRecord,
+    qualifier: Option<&Qualifier>,
+) -> Output {
+    Output { members: members(request, record, Detail::Full, qualifier), ..Output::default() }
+}
+
+/// A version as it is listed.
+pub(super) fn listed(
+    request: &Request<'_>,
+    record: &FunctionRecord,
+    qualifier: Option<&Qualifier>,
+) -> Map<String, Value> {
+    members(request, record, Detail::Listed, qualifier)
+}
+
+fn members(
+    request: &Request<'_>,
+    record: &FunctionRecord,
+    detail: Detail,
+    qualifier: Option<&Qualifier>,
+) -> Map<String, Value> {
+    match qualifier {
+        Some(qualifier) => configuration::qualified(request.scope, record, detail, qualifier),
+        None => configuration::of(request.scope, record, detail),
+    }
 }
 
 /// The zip file of a `Code` object or of UpdateFunctionCode's own members.
@@ -171,10 +209,11 @@ fn zip_file(code: &Map<String, Value>, package_type: PackageType) -> Result<Byte
     Ok(zip.into())
 }
 
-fn refuse_publish(input: &Map<String, Value>) -> Result<(), ApiError> {
-    match input.get("Publish").and_then(Value::as_bool) {
-        Some(true) => Err(invalid("Versions are not supported by this server yet.")),
-        _ => Ok(()),
+/// `$LATEST.PUBLISHED` is for functions on capacity providers only.
+pub(super) fn refuse_publish_to(input: &Map<String, Value>) -> Result<(), ApiError> {
+    match input.get("PublishTo") {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => Err(invalid("PublishTo is not supported by this server yet.")),
     }
 }
 
@@ -185,17 +224,4 @@ fn tags(input: &Map<String, Value>) -> Result<BTreeMap<String, String>, ApiError
     }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     Ok(tags.iter().map(|(name, value)| (name.clone(), text(value))).collect())
-}
-
-/// Markers are opaque to clients, and say nothing that the listing did not say.
-fn marker(name: &str) -> String {
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(name)
-}
-
-fn read_marker(marker: &str) -> Result<String, ApiError> {
-    base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(marker)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| invalid("The Marker is not one that this operation has given out."))
 }

@@ -2,9 +2,11 @@
 
 mod configuration;
 mod functions;
+mod pages;
 mod policies;
 mod settings;
 mod statement;
+mod versions;
 
 use super::Request;
 use crate::invoke;
@@ -25,6 +27,8 @@ pub const OPERATIONS: &[&str] = &[
     "GetResourcePolicy",
     "Invoke",
     "ListFunctions",
+    "ListVersionsByFunction",
+    "PublishVersion",
     "PutResourcePolicy",
     "RemovePermission",
     "UpdateFunctionCode",
@@ -44,6 +48,8 @@ pub async fn call(operation: &str, request: &Request<'_>) -> Result<Output, ApiE
         "GetResourcePolicy" => policies::get_whole(request).await,
         "Invoke" => invoke::invoke(request).await,
         "ListFunctions" => functions::list(request).await,
+        "ListVersionsByFunction" => versions::list(request).await,
+        "PublishVersion" => versions::publish(request).await,
         "PutResourcePolicy" => policies::put_whole(request).await,
         "RemovePermission" => policies::remove(request).await,
         "UpdateFunctionCode" => functions::update_code(request).await,
@@ -85,7 +91,9 @@ pub fn function_ref(request: &Request<'_>) -> Result<FunctionRef, ApiError> {
 pub fn catalog_error(error: CatalogError) -> ApiError {
     let message = error.to_string();
     match error {
-        CatalogError::NotFound(_) => ApiError::new("ResourceNotFoundException", message),
+        CatalogError::NotFound(_) | CatalogError::Missing(_) => {
+            ApiError::new("ResourceNotFoundException", message)
+        }
         CatalogError::Exists(_) | CatalogError::Conflict(_) => {
             ApiError::new("ResourceConflictException", message)
         }

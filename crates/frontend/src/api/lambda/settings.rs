@@ -201,6 +201,10 @@ pub fn text(input: &Map<String, Value>, name: &str) -> Option<String> {
     Some(input.get(name)?.as_str()?.to_owned())
 }
 
+pub fn flag(input: &Map<String, Value>, name: &str) -> bool {
+    input.get(name).and_then(Value::as_bool).unwrap_or(false)
+}
+
 fn texts(input: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
     let items = input.get(name)?.as_array()?;
     Some(items.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect())

@@ -1,0 +1,155 @@
+//! Published versions: frozen copies of `$LATEST` that never change again.
+
+use super::error::of_store;
+use super::machine::{self, Publishing};
+use super::service::Core;
+use super::snapshot::Function;
+use super::tables;
+use lamplight_model::{FunctionArn, FunctionRecord, FunctionRef, Qualifier};
+use lamplight_rpc::{CatalogError, Outdated, Publication};
+use lamplight_store::{Op, Rev, StoreError};
+use std::sync::Arc;
+
+/// Versions that are deleted in one transaction.
+const AT_ONCE: usize = 100;
+
+/// A record to be stored, and the revision that it takes the place of.
+pub(super) type Write = (Option<Rev>, FunctionRecord);
+
+/// Refuses names of versions and aliases where only a whole function will do.
+pub(super) fn whole(function: &FunctionRef) -> Result<&FunctionArn, CatalogError> {
+    match function.qualifier {
+        None | Some(Qualifier::Latest) => Ok(&function.function),
+        Some(_) => Err(CatalogError::Invalid(
+            "This operation is permitted on Lambda functions only. Aliases and versions do not \
+             support this operation. Please specify either a function name or an unqualified \
+             function ARN."
+                .to_owned(),
+        )),
+    }
+}
+
+impl Core {
+    /// The newest version, where it is what `latest` is.
+    fn published_already(
+        &self,
+        arn: &FunctionArn,
+        latest: &FunctionRecord,
+    ) -> Option<Arc<Function>> {
+        let version = Qualifier::Version(latest.last_version);
+        let found = self.snapshot().get(arn, &version).cloned();
+        found.filter(|version| version.record.is_published_state_of(latest))
+    }
+
+    /// The writes that make `latest`, which takes the place of `expected`, and a version of it
+    /// where one is asked for and the newest one is not just that.
+    pub fn with_version(
+        &self,
+        arn: &FunctionArn,
+        (expected, latest): Write,
+        publish: bool,
+    ) -> Vec<Write> {
+        if !publish || self.published_already(arn, &latest).is_some() {
+            return vec![(expected, latest)];
+        }
+        let stamps = (self.stamp(), self.stamp());
+        let Publishing { latest, version } = machine::publish(&latest, None, stamps);
+        vec![(expected, latest), (None, version)]
+    }
+
+    /// What a change that was to publish answers with, once it is committed.
+    pub fn published_or_latest(
+        &self,
+        arn: &FunctionArn,
+        latest: Arc<FunctionRecord>,
+        publish: bool,
+    ) -> Arc<FunctionRecord> {
+        let version = Qualifier::Version(latest.last_version);
+        let found = self.snapshot().get(arn, &version).cloned();
+        found.filter(|_| publish).map_or(latest, |version| Arc::clone(&version.record))
+    }
+
+    pub async fn publish(
+        &self,
+        function: FunctionRef,
+        publication: Publication,
+    ) -> Result<Arc<FunctionRecord>, CatalogError> {
+        let arn = whole(&function)?;
+        let _one_at_a_time = self.functions.lock(arn).await;
+        let latest = self.named(&function)?;
+        machine::guard_update(arn, &latest.record, publication.revision_id.as_deref())?;
+        let current = latest.record.code.sha256_base64();
+        if let Some(meant) = publication.code_sha256.filter(|meant| *meant != current) {
+            return Err(CatalogError::Invalid(format!(
+                "CodeSHA256 ({meant}) is different from current CodeSHA256 in $LATEST ({current}). \
+                 Please try again with the CodeSHA256 in $LATEST."
+            )));
+        }
+        if let Some(version) = self.published_already(arn, &latest.record) {
+            return Ok(Arc::clone(&version.record));
+        }
+        self.check_storage(&arn.scope, latest.record.code.size, 0)?;
+        let stamps = (self.stamp(), self.stamp());
+        let publishing = machine::publish(&latest.record, publication.description, stamps);
+        let writes = vec![(Some(latest.rev), publishing.latest), (None, publishing.version)];
+        let latest = self.commit(arn, writes).await.map_err(of_store)?;
+        Ok(self.published_or_latest(arn, latest, true))
+    }
+
+    /// AWS: deleting a version that is not there succeeds.
+    pub async fn delete_version(&self, arn: &FunctionArn, number: u64) -> Result<(), CatalogError> {
+        let _one_at_a_time = self.functions.lock(arn).await;
+        let found = self.snapshot().get(arn, &Qualifier::Version(number)).cloned();
+        match found {
+            Some(version) => self.remove_versions(arn, &[version]).await.map_err(of_store),
+            None if self.snapshot().get(arn, &Qualifier::Latest).is_some() => Ok(()),
+            None => Err(CatalogError::NotFound(arn.qualified(&Qualifier::Version(number)))),
+        }
+    }
+
+    /// Deletes a function with all that belongs to it. The caller holds its lock.
+    pub async fn remove_function(
+        &self,
+        arn: &FunctionArn,
+        latest: &Function,
+    ) -> Result<(), StoreError> {
+        let versions = self.snapshot().published(arn);
+        // More than one transaction holds go before the function: none may outlive it.
+        let (early, late) = versions.split_at(versions.len().saturating_sub(AT_ONCE));
+        for some in early.chunks(AT_ONCE) {
+            self.remove_versions(arn, some).await?;
+        }
+        let key = tables::key(arn)?;
+        let mut ops = vec![Op::Expect(key.clone(), Some(latest.rev)), Op::Delete(key)];
+        for version in late {
+            ops.push(Op::Delete(tables::key_of(arn, &version.record)?));
+        }
+        self.parts.meta.txn(ops).await?;
+        self.snapshot_mut().remove(arn);
+        self.parts.manager.retire(arn, Outdated::All).await;
+        for gone in late.iter().map(|version| &**version).chain([latest]) {
+            self.suspect(gone);
+        }
+        Ok(())
+    }
+
+    async fn remove_versions(
+        &self,
+        arn: &FunctionArn,
+        versions: &[Arc<Function>],
+    ) -> Result<(), StoreError> {
+        let mut ops = Vec::new();
+        for version in versions {
+            let key = tables::key_of(arn, &version.record)?;
+            ops.extend([Op::Expect(key.clone(), Some(version.rev)), Op::Delete(key)]);
+        }
+        self.parts.meta.txn(ops).await?;
+        for version in versions {
+            let Qualifier::Version(number) = version.record.version() else { continue };
+            self.snapshot_mut().remove_version(arn, number);
+            self.parts.manager.retire(arn, Outdated::Version(number)).await;
+            self.suspect(version);
+        }
+        Ok(())
+    }
+}
