@@ -10,7 +10,7 @@ async fn published(catalog: &FunctionCatalog, name: &str) -> Arc<FunctionRecord>
     version
 }
 
-fn number(record: &FunctionRecord) -> u64 {
+fn number(record: &Arc<FunctionRecord>) -> u64 {
     record.published.as_ref().map_or(0, |published| published.number)
 }
 
@@ -131,7 +131,7 @@ async fn versions_are_listed_in_pages_and_go_with_their_function() {
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let page = restarted.versions(&arn("thumbs"), after, 50).unwrap();
-        seen.extend(page.functions.iter().map(|f| number(f)));
+        seen.extend(page.functions.iter().map(number));
         match page.next {
             Some((_, next)) => after = Some(next),
             None => break,
@@ -142,7 +142,7 @@ async fn versions_are_listed_in_pages_and_go_with_their_function() {
     assert_eq!(restarted.list(&scope(), all).functions.len(), 232);
     let rest = Listing { max: 300, versions: true, after: Some(("thumbs", 229)) };
     let names: Vec<_> =
-        restarted.list(&scope(), rest).functions.iter().map(|f| number(f)).collect();
+        restarted.list(&scope(), rest).functions.iter().map(number).collect();
     assert_eq!(names, [230, 0]);
     assert_eq!(restarted.list(&scope(), listing(None, 300)).functions.len(), 2);
 
