@@ -141,8 +141,7 @@ async fn versions_are_listed_in_pages_and_go_with_their_function() {
     let all = Listing { max: 300, versions: true, after: None };
     assert_eq!(restarted.list(&scope(), all).functions.len(), 232);
     let rest = Listing { max: 300, versions: true, after: Some(("thumbs", 229)) };
-    let names: Vec<_> =
-        restarted.list(&scope(), rest).functions.iter().map(number).collect();
+    let names: Vec<_> = restarted.list(&scope(), rest).functions.iter().map(number).collect();
     assert_eq!(names, [230, 0]);
     assert_eq!(restarted.list(&scope(), listing(None, 300)).functions.len(), 2);
 
