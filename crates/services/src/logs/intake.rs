@@ -1,8 +1,10 @@
 //! The bounded buffer between functions that print and the disk.
 //!
 //! `push` never waits: it takes a short lock, and beyond [`ROOM`] it drops and counts. One task
-//! writes what has gathered, one syncs twice a second, one frees space. After the stop signal the
-//! writer ends, and the lines of calls that still finish are written by `push` itself.
+//! writes what has gathered, one syncs twice a second, one frees space. Whoever cannot wait for the
+//! writer (`settle`) writes what little there is in its place: a write to the page cache is over
+//! sooner than another thread is awake. After the stop signal the writer ends, and the lines of calls
+//! that still finish are written by `push` itself.
 
 use super::store::{Batch, Group, LogsError, Settings, Store};
 use lamplight_env::{Env, Timestamp};
@@ -18,6 +20,10 @@ const ROOM: usize = 32 * 1024 * 1024;
 /// What an event, and what a batch of them, costs beside its texts.
 const EVENT: usize = 64;
 const BATCH: usize = 160;
+/// How long events gather before the writer takes them.
+const GATHER: Duration = Duration::from_millis(2);
+/// What somebody who cannot wait for the writer writes in its place, bytes at most.
+const INLINE: usize = 256 * 1024;
 /// Streams whose dropped events are counted one by one.
 const COUNTED: usize = 4096;
 /// How long a reader waits for events that are still on their way to the disk.
@@ -67,6 +73,8 @@ pub struct Intake {
     buffer: Mutex<Buffer>,
     room: usize,
     wake: Notify,
+    /// Held while events go to their files: two at once would put them out of order.
+    draining: Mutex<()>,
     /// How many entries ever were written or dropped.
     settled: watch::Sender<u64>,
 }
@@ -88,7 +96,8 @@ impl Intake {
 
     fn new(store: Store, env: Env, room: usize) -> Self {
         let (buffer, settled) = (Mutex::default(), watch::Sender::new(0));
-        Self { store, env, buffer, room, wake: Notify::new(), settled }
+        let (wake, draining) = (Notify::new(), Mutex::default());
+        Self { store, env, buffer, room, wake, draining, settled }
     }
 
     fn buffer(&self) -> MutexGuard<'_, Buffer> {
@@ -132,14 +141,24 @@ impl Intake {
     /// Resolves once everything pushed before is in its file (or dropped), at the latest after
     /// [`PATIENCE`]: a disk that hangs must not make readers hang.
     pub async fn settle(&self) {
+        if self.buffer().bytes <= INLINE
+            && let Ok(draining) = self.draining.try_lock()
+        {
+            self.write_out(&draining);
+            return;
+        }
         let taken = self.buffer().taken;
         let mut settled = self.settled.subscribe();
         let written = settled.wait_for(|settled| *settled >= taken);
         let _ = tokio::time::timeout(PATIENCE, written).await;
     }
 
-    /// Writes what has gathered, then says in the streams themselves what had to be dropped.
     fn drain(&self) {
+        self.write_out(&self.draining.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Writes what has gathered, then says in the streams themselves what had to be dropped.
+    fn write_out(&self, _one_at_a_time: &MutexGuard<'_, ()>) {
         let (entries, taken) = {
             let mut buffer = self.buffer();
             (std::mem::take(&mut buffer.entries), buffer.taken)
@@ -285,6 +304,12 @@ async fn write(intake: Arc<Intake>) {
             () = stop.stopped() => true,
             () = intake.wake.notified() => false,
         };
+        if !stopped {
+            tokio::time::sleep(GATHER).await;
+            if intake.buffer().entries.is_empty() {
+                continue;
+            }
+        }
         let writer = intake.clone();
         let round = tasks.spawn_blocking(move || {
             if stopped {
