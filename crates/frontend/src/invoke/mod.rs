@@ -1,7 +1,9 @@
 //! The synchronous way of a call, top to bottom: resolve, count, assign, call, settle.
 //!
-//! Nothing here waits for the store. A caller that hangs up does not end the call: it runs on as
-//! a task of its own, is logged, and gives back what it held.
+//! Nothing here waits for the store. A caller that hangs up does not end the call: it runs on, is
+//! logged, and gives back what it held.
+
+mod outlive;
 
 use crate::Parts;
 use crate::api::Request;
@@ -13,6 +15,7 @@ use lamplight_env::Random;
 use lamplight_model::{Target, limits};
 use lamplight_rpc::{Invocation, Outcome, Slot, StartError, Throttled};
 use lamplight_wire::{ApiError, Output, check_payload};
+use outlive::Outlive;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -48,8 +51,7 @@ pub async fn invoke(request: &Request<'_>) -> Result<Output, ApiError> {
     };
     let slot = request.parts.counting.admit(&target.function).map_err(throttled)?;
     let run = run(Arc::clone(request.parts), Arc::clone(&target), call, slot);
-    // A task of its own: it outlives a caller that hangs up.
-    let outcome = request.parts.env.tasks.spawn(run).await.map_err(ApiError::internal)??;
+    let outcome = Outlive::new(&request.parts.env.tasks, run).await?;
     Ok(reply(&target, outcome))
 }
 
