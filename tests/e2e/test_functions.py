@@ -8,7 +8,6 @@ import re
 import urllib.error
 import urllib.request
 
-import botocore.exceptions
 import pytest
 from harness import aws, code, place
 from harness.functions import call, deploy, fresh_name
@@ -364,9 +363,6 @@ def test_runtime_of_the_past(client):
     )
 
 
-@pytest.mark.xfail(
-    raises=botocore.exceptions.ClientError, strict=True, reason="TagResource is not there yet"
-)
 def test_tags(client, function):
     name = function(HELLO)
     client.tag_resource(Resource=arn(name), Tags={"a": "1", "b": "2"})

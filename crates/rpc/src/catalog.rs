@@ -43,6 +43,10 @@ pub struct CodeChange {
 /// What UpdateFunctionConfiguration changes: a pure function over the settings.
 pub type SettingsChange = Box<dyn FnOnce(&mut FunctionSettings) -> Result<(), CatalogError> + Send>;
 
+/// What TagResource and UntagResource change: a pure function over the tags.
+pub type TagsChange =
+    Box<dyn FnOnce(&mut BTreeMap<String, String>) -> Result<(), CatalogError> + Send>;
+
 /// Where a version's zip file is.
 #[derive(Debug, Clone)]
 pub struct CodeLocation {
@@ -132,6 +136,13 @@ pub trait Catalog: Send + Sync {
         &self,
         function: &FunctionRef,
         publication: Publication,
+    ) -> Result<Arc<FunctionRecord>, CatalogError>;
+
+    /// Changes the tags of a function and nothing that its environments depend on.
+    async fn update_tags(
+        &self,
+        function: &FunctionArn,
+        change: TagsChange,
     ) -> Result<Arc<FunctionRecord>, CatalogError>;
 
     /// Without a qualifier the function with all its versions and aliases, else that version.

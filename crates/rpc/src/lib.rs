@@ -8,7 +8,7 @@ mod logs;
 
 pub use catalog::{
     Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage, Listing,
-    NewFunction, Publication, SettingsChange, Usage,
+    NewFunction, Publication, SettingsChange, TagsChange, Usage,
 };
 pub use documents::{Document, DocumentError, DocumentKey, Documents, Expected};
 pub use environment::{

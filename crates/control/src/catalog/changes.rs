@@ -10,7 +10,7 @@ use bytes::Bytes;
 use lamplight_model::{
     FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, PackageType, Qualifier, Runtime,
 };
-use lamplight_rpc::{CatalogError, CodeChange, NewFunction, Outdated, SettingsChange};
+use lamplight_rpc::{CatalogError, CodeChange, NewFunction, Outdated, SettingsChange, TagsChange};
 use lamplight_store::StoreError;
 use std::sync::Arc;
 
@@ -118,6 +118,20 @@ impl Core {
         let record = committed.map_err(of_store)?;
         self.parts.manager.retire(arn, Outdated::Latest(record.generation)).await;
         Ok(record)
+    }
+
+    /// AWS: tags can be changed in every state of the function.
+    pub async fn update_tags(
+        &self,
+        arn: FunctionArn,
+        change: TagsChange,
+    ) -> Result<Arc<FunctionRecord>, CatalogError> {
+        let _one_at_a_time = self.functions.lock(&arn).await;
+        let old = self.named(&FunctionRef { function: arn.clone(), qualifier: None })?;
+        let mut tags = old.record.tags.clone();
+        change(&mut tags)?;
+        let record = machine::update_tags(&old.record, tags, self.stamp());
+        self.commit(&arn, vec![(Some(old.rev), record)]).await.map_err(of_store)
     }
 
     pub async fn delete(&self, function: FunctionRef) -> Result<(), CatalogError> {

@@ -154,6 +154,15 @@ pub(super) fn update_settings(
     FunctionRecord { settings, ..update(record, stamp) }
 }
 
+/// AWS: a new revision id, but neither a later LastModified nor new environments.
+pub(super) fn update_tags(
+    record: &FunctionRecord,
+    tags: BTreeMap<String, String>,
+    stamp: Stamp,
+) -> FunctionRecord {
+    FunctionRecord { tags, revision_id: stamp.revision_id, ..record.clone() }
+}
+
 fn update(record: &FunctionRecord, stamp: Stamp) -> FunctionRecord {
     FunctionRecord {
         last_update: LastUpdate::InProgress,

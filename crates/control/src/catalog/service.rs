@@ -13,7 +13,7 @@ use lamplight_env::Env;
 use lamplight_model::{FunctionArn, FunctionRecord, FunctionRef, Qualifier, Scope, Target};
 use lamplight_rpc::{
     Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage, Listing, Manager,
-    NewFunction, Publication, SettingsChange, Usage, Worker,
+    NewFunction, Publication, SettingsChange, TagsChange, Usage, Worker,
 };
 use lamplight_store::{Blobs, Meta, Op, Rev, StoreError};
 use std::future::Future;
@@ -197,6 +197,15 @@ impl Catalog for FunctionCatalog {
     ) -> Result<Arc<FunctionRecord>, CatalogError> {
         let function = function.clone();
         self.change(|core| async move { core.publish(function, publication).await }).await
+    }
+
+    async fn update_tags(
+        &self,
+        function: &FunctionArn,
+        change: TagsChange,
+    ) -> Result<Arc<FunctionRecord>, CatalogError> {
+        let arn = function.clone();
+        self.change(|core| async move { core.update_tags(arn, change).await }).await
     }
 
     async fn delete(&self, function: &FunctionRef) -> Result<(), CatalogError> {

@@ -19,6 +19,15 @@ const MOST_ERRORS: usize = 10;
 /// Longest text, in bytes, that is matched when its length is wrong anyway.
 const LONGEST_MATCHED: usize = 65_536;
 
+/// AWS: prints a set of choices in the order of its hash table. These orders were recorded; other
+/// sets are printed in the model's order.
+const RECORDED_ORDERS: [&[&str]; 4] = [
+    &["Terminate", "Allow"],
+    &["RESPONSE_STREAM", "BUFFERED"],
+    &["LATEST", "AT_TIMESTAMP", "TRIM_HORIZON"],
+    &["PublishedVersions", "None"],
+];
+
 const NOT_NULL: &str = "Member must not be null";
 
 /// # Errors
@@ -291,7 +300,15 @@ fn demand_pattern(pattern: &str) -> Cow<'static, str> {
 }
 
 fn demand_choice(constraints: &Constraints) -> Cow<'static, str> {
-    format!("Member must satisfy enum value set: [{}]", constraints.choices.join(", ")).into()
+    let recorded = RECORDED_ORDERS.iter().find(|order| {
+        let choices = &constraints.choices;
+        order.len() == choices.len() && choices.iter().all(|choice| order.contains(&&**choice))
+    });
+    let choices = match recorded {
+        Some(order) => order.join(", "),
+        None => constraints.choices.join(", "),
+    };
+    format!("Member must satisfy enum value set: [{choices}]").into()
 }
 
 /// AWS counts the length of a string in UTF-16 units, being written in Java.

@@ -64,6 +64,30 @@ async fn a_function_is_pending_then_active() {
 }
 
 #[tokio::test]
+async fn tags_change_without_a_new_generation() {
+    let (_world, catalog) = one_active().await;
+    let before = catalog.get(&named("thumbs")).unwrap();
+    let tag: TagsChange = Box::new(|tags| {
+        tags.insert("street".into(), "lamp".into());
+        Ok(())
+    });
+    let tagged = catalog.update_tags(&arn("thumbs"), tag).await.unwrap();
+    assert_eq!(tagged.tags["street"], "lamp");
+    assert_ne!(tagged.revision_id, before.revision_id);
+    assert_eq!(
+        (tagged.generation, tagged.last_modified, &tagged.last_update),
+        (before.generation, before.last_modified, &before.last_update)
+    );
+    assert_eq!(catalog.get(&named("thumbs")).unwrap().tags, tagged.tags);
+    let refused: TagsChange = Box::new(|_| Err(CatalogError::Invalid("no".into())));
+    assert_eq!(text(catalog.update_tags(&arn("thumbs"), refused).await), "no");
+    assert!(matches!(
+        catalog.update_tags(&arn("none"), Box::new(|_| Ok(()))).await,
+        Err(CatalogError::NotFound(_))
+    ));
+}
+
+#[tokio::test]
 async fn refusals_have_the_texts_that_clients_match_on() {
     let (world, catalog) = one_active().await;
     assert_eq!(text(catalog.add("thumbs", "PK 2").await), "Function already exist: thumbs");

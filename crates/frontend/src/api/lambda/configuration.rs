@@ -124,7 +124,7 @@ fn set_snap_start(members: &mut Map<String, Value>) {
 }
 
 /// `2026-11-22T01:33:09.000+0000`
-fn last_modified(millis: i64) -> String {
+pub(super) fn last_modified(millis: i64) -> String {
     match jiff::Timestamp::from_millisecond(millis) {
         Ok(at) => at.strftime("%Y-%m-%dT%H:%M:%S.%3f+0000").to_string(),
         Err(_) => String::new(),

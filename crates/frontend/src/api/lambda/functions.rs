@@ -4,14 +4,13 @@
 use super::configuration::{self, Detail};
 use super::pages::{marker, next_marker, page_size};
 use super::settings::{self, flag, invalid, text};
-use super::{Request, catalog_error, function_ref, policies};
+use super::{Request, catalog_error, code_signing, documents, function_ref, tags};
 use base64::Engine as _;
 use bytes::Bytes;
 use lamplight_model::{FunctionRecord, FunctionRef, PackageType, Qualifier, limits};
 use lamplight_rpc::{CatalogError, CodeChange, Listing, NewFunction};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
 pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
     let input = request.input;
@@ -25,15 +24,22 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
         Some(Value::Object(code)) => zip_file(code, settings.package_type)?,
         _ => return Err(invalid("Please provide a source for function code.")),
     };
-    let new = NewFunction { settings, zip, tags: tags(input)?, publish: flag(input, "Publish") };
+    let tags = tags::given(input)?;
+    let signing = text(input, "CodeSigningConfigArn").filter(|arn| !arn.is_empty());
+    if let Some(arn) = &signing {
+        code_signing::require_lenient(request, arn)?;
+    }
+    let new = NewFunction { settings, zip, tags, publish: flag(input, "Publish") };
     let catalog = &request.parts.catalog;
     if catalog.get(&function).is_err() {
-        // A deletion that was cut short must not leave its permissions to a new function.
-        policies::forget(request, &function).await?;
+        documents::forget(request, &function).await?;
     }
-    let created = catalog.create(&function.function, new).await;
+    let created = catalog.create(&function.function, new).await.map_err(catalog_error)?;
+    if let Some(arn) = &signing {
+        code_signing::attach(request, &function.function, arn).await?;
+    }
     // AWS: without a qualifier also when it shows the version that was published along.
-    Ok(shown(request, &*created.map_err(catalog_error)?, None))
+    Ok(shown(request, &created, None))
 }
 
 pub async fn get(request: &Request<'_>) -> Result<Output, ApiError> {
@@ -103,6 +109,7 @@ pub async fn update_code(request: &Request<'_>) -> Result<Output, ApiError> {
         publish: flag(input, "Publish"),
     };
     refuse_publish_to(input)?;
+    code_signing::check_code(request, &function.function)?;
     let updated = request.parts.catalog.update_code(&function, change).await;
     let updated = updated.map_err(catalog_error)?;
     let version = updated.published.as_ref().map(|_| updated.version());
@@ -124,7 +131,7 @@ pub async fn update_configuration(request: &Request<'_>) -> Result<Output, ApiEr
 pub async fn delete(request: &Request<'_>) -> Result<Output, ApiError> {
     let function = function_ref(request)?;
     request.parts.catalog.delete(&function).await.map_err(catalog_error)?;
-    policies::forget(request, &function).await?;
+    documents::forget(request, &function).await?;
     // AWS: 204, although the model says 200; SDKs show it as the member StatusCode.
     Ok(Output { status: Some(204), ..Output::default() })
 }
@@ -215,13 +222,4 @@ pub(super) fn refuse_publish_to(input: &Map<String, Value>) -> Result<(), ApiErr
         None | Some(Value::Null) => Ok(()),
         Some(_) => Err(invalid("PublishTo is not supported by this server yet.")),
     }
-}
-
-fn tags(input: &Map<String, Value>) -> Result<BTreeMap<String, String>, ApiError> {
-    let Some(Value::Object(tags)) = input.get("Tags") else { return Ok(BTreeMap::new()) };
-    if tags.len() > limits::TAGS {
-        return Err(invalid("Number of tags exceeds resource tag limit."));
-    }
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    Ok(tags.iter().map(|(name, value)| (name.clone(), text(value))).collect())
 }

@@ -1,11 +1,17 @@
 //! The Lambda API, operation by operation.
 
+mod code_signing;
 mod configuration;
+mod documents;
+mod event_invoke;
+mod function_urls;
 mod functions;
 mod pages;
 mod policies;
 mod settings;
 mod statement;
+mod tags;
+mod upkeep;
 mod versions;
 
 use super::Request;
@@ -13,47 +19,100 @@ use crate::invoke;
 use lamplight_model::{FunctionRef, NameError};
 use lamplight_rpc::CatalogError;
 use lamplight_wire::{ApiError, Output};
+use serde_json::{Map, Value};
 
 /// What is served; everything else of the model answers that it is not.
 pub const OPERATIONS: &[&str] = &[
     "AddPermission",
+    "CreateCodeSigningConfig",
     "CreateFunction",
+    "CreateFunctionUrlConfig",
+    "DeleteCodeSigningConfig",
     "DeleteFunction",
+    "DeleteFunctionCodeSigningConfig",
+    "DeleteFunctionEventInvokeConfig",
+    "DeleteFunctionUrlConfig",
     "DeleteResourcePolicy",
     "GetAccountSettings",
+    "GetCodeSigningConfig",
     "GetFunction",
+    "GetFunctionCodeSigningConfig",
     "GetFunctionConfiguration",
+    "GetFunctionEventInvokeConfig",
+    "GetFunctionRecursionConfig",
+    "GetFunctionUrlConfig",
     "GetPolicy",
     "GetResourcePolicy",
+    "GetRuntimeManagementConfig",
     "Invoke",
+    "ListCodeSigningConfigs",
+    "ListFunctionEventInvokeConfigs",
+    "ListFunctionUrlConfigs",
     "ListFunctions",
+    "ListFunctionsByCodeSigningConfig",
+    "ListTags",
     "ListVersionsByFunction",
     "PublishVersion",
+    "PutFunctionCodeSigningConfig",
+    "PutFunctionEventInvokeConfig",
+    "PutFunctionRecursionConfig",
     "PutResourcePolicy",
+    "PutRuntimeManagementConfig",
     "RemovePermission",
+    "TagResource",
+    "UntagResource",
+    "UpdateCodeSigningConfig",
     "UpdateFunctionCode",
     "UpdateFunctionConfiguration",
+    "UpdateFunctionEventInvokeConfig",
+    "UpdateFunctionUrlConfig",
 ];
 
 pub async fn call(operation: &str, request: &Request<'_>) -> Result<Output, ApiError> {
     match operation {
         "AddPermission" => policies::add(request).await,
+        "CreateCodeSigningConfig" => code_signing::create(request).await,
         "CreateFunction" => functions::create(request).await,
+        "CreateFunctionUrlConfig" => function_urls::create(request).await,
+        "DeleteCodeSigningConfig" => code_signing::delete(request).await,
         "DeleteFunction" => functions::delete(request).await,
+        "DeleteFunctionCodeSigningConfig" => code_signing::delete_of_function(request).await,
+        "DeleteFunctionEventInvokeConfig" => event_invoke::delete(request).await,
+        "DeleteFunctionUrlConfig" => function_urls::delete(request).await,
         "DeleteResourcePolicy" => policies::delete_whole(request).await,
         "GetAccountSettings" => functions::account_settings(request).await,
+        "GetCodeSigningConfig" => code_signing::get(request),
         "GetFunction" => functions::get(request).await,
+        "GetFunctionCodeSigningConfig" => code_signing::get_of_function(request),
         "GetFunctionConfiguration" => functions::get_configuration(request).await,
+        "GetFunctionEventInvokeConfig" => event_invoke::get(request),
+        "GetFunctionRecursionConfig" => upkeep::get_recursion(request),
+        "GetFunctionUrlConfig" => function_urls::get(request),
         "GetPolicy" => policies::get(request).await,
         "GetResourcePolicy" => policies::get_whole(request).await,
+        "GetRuntimeManagementConfig" => upkeep::get_runtime_management(request),
         "Invoke" => invoke::invoke(request).await,
+        "ListCodeSigningConfigs" => code_signing::list(request),
+        "ListFunctionEventInvokeConfigs" => event_invoke::list(request),
+        "ListFunctionUrlConfigs" => function_urls::list(request),
         "ListFunctions" => functions::list(request).await,
+        "ListFunctionsByCodeSigningConfig" => code_signing::list_functions(request),
+        "ListTags" => tags::list(request),
         "ListVersionsByFunction" => versions::list(request).await,
         "PublishVersion" => versions::publish(request).await,
+        "PutFunctionCodeSigningConfig" => code_signing::put_of_function(request).await,
+        "PutFunctionEventInvokeConfig" => event_invoke::put(request).await,
+        "PutFunctionRecursionConfig" => upkeep::put_recursion(request).await,
         "PutResourcePolicy" => policies::put_whole(request).await,
+        "PutRuntimeManagementConfig" => upkeep::put_runtime_management(request).await,
         "RemovePermission" => policies::remove(request).await,
+        "TagResource" => tags::tag(request).await,
+        "UntagResource" => tags::untag(request).await,
+        "UpdateCodeSigningConfig" => code_signing::update(request).await,
         "UpdateFunctionCode" => functions::update_code(request).await,
         "UpdateFunctionConfiguration" => functions::update_configuration(request).await,
+        "UpdateFunctionEventInvokeConfig" => event_invoke::update(request).await,
+        "UpdateFunctionUrlConfig" => function_urls::update(request).await,
         other => Err(super::not_served(other)),
     }
 }
@@ -62,7 +121,13 @@ pub async fn call(operation: &str, request: &Request<'_>) -> Result<Output, ApiE
 pub fn function_ref(request: &Request<'_>) -> Result<FunctionRef, ApiError> {
     let name = settings::text(request.input, "FunctionName").unwrap_or_default();
     let qualifier = settings::text(request.input, "Qualifier");
-    FunctionRef::parse(request.scope, &name, qualifier.as_deref()).map_err(|error| match error {
+    FunctionRef::parse(request.scope, &name, qualifier.as_deref())
+        .map_err(|error| name_error(request, &name, error))
+}
+
+/// What AWS answers to a name that names no function here.
+fn name_error(request: &Request<'_>, name: &str, error: NameError) -> ApiError {
+    match error {
         NameError::OtherRegion { .. } => {
             ApiError::new("ResourceNotFoundException", error.to_string())
         }
@@ -84,7 +149,19 @@ pub fn function_ref(request: &Request<'_>) -> Result<FunctionRef, ApiError> {
             format!("'{name}' names no function: give a name, a partial ARN or an ARN."),
         ),
         NameError::Mismatch => settings::invalid(error.to_string()),
-    })
+    }
+}
+
+/// Takes over the members of `names` that a request gives, and lets go those it gives empty.
+fn keep_given(body: &mut Value, input: &Map<String, Value>, names: &[&str]) {
+    let Value::Object(body) = body else { return };
+    for name in names {
+        match input.get(*name) {
+            None | Some(Value::Null) => {}
+            Some(value) if settings::is_empty(value) => drop(body.remove(*name)),
+            Some(value) => drop(body.insert((*name).to_owned(), value.clone())),
+        }
+    }
 }
 
 /// The one table from the catalog's refusals to AWS's.
@@ -100,13 +177,15 @@ pub fn catalog_error(error: CatalogError) -> ApiError {
         CatalogError::Invalid(_) => settings::invalid(message),
         CatalogError::Precondition => ApiError::new("PreconditionFailedException", message),
         CatalogError::StorageExceeded => ApiError::new("CodeStorageExceededException", message),
-        CatalogError::Unavailable(cause) => {
-            tracing::error!(%cause, "the catalog is unavailable");
-            ApiError::new(
-                "ServiceException",
-                "The service cannot store changes at the moment. Nothing was changed; please try again.",
-            )
-            .with_status(503)
-        }
+        CatalogError::Unavailable(cause) => unavailable(&cause),
     }
+}
+
+fn unavailable(cause: &str) -> ApiError {
+    tracing::error!(cause, "changes cannot be stored");
+    ApiError::new(
+        "ServiceException",
+        "The service cannot store changes at the moment. Nothing was changed; please try again.",
+    )
+    .with_status(503)
 }

@@ -15,24 +15,40 @@ pub fn page_size(request: &Request<'_>) -> usize {
     usize::try_from(max).unwrap_or(PAGE).clamp(1, PAGE)
 }
 
-/// The name and number that the request goes on after. Markers are opaque to clients, and say
-/// nothing that the listing did not say.
+/// The place, as [`next`] took it, that the request goes on after.
+pub fn after(request: &Request<'_>) -> Result<Option<String>, ApiError> {
+    let Some(marker) = text(request.input, "Marker") else { return Ok(None) };
+    decode(&marker).map(Some).ok_or_else(strange)
+}
+
+/// The marker of a place. Markers are opaque to clients, and say nothing that the listing did not
+/// say.
+pub fn next(place: &str) -> String {
+    URL_SAFE_NO_PAD.encode(place)
+}
+
+/// The name and number that the request goes on after.
 pub fn marker(request: &Request<'_>) -> Result<Option<(String, u64)>, ApiError> {
     let Some(marker) = text(request.input, "Marker") else { return Ok(None) };
-    match read(&marker) {
-        Some(place) => Ok(Some(place)),
-        None => Err(invalid("The Marker is not one that this operation has given out.")),
-    }
+    read(&marker).map(Some).ok_or_else(strange)
 }
 
 pub fn next_marker((name, number): &(String, u64)) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{number}:{name}"))
+    next(&format!("{number}:{name}"))
+}
+
+pub fn strange() -> ApiError {
+    invalid("The Marker is not one that this operation has given out.")
 }
 
 fn read(marker: &str) -> Option<(String, u64)> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(marker).ok()?).ok()?;
+    let text = decode(marker)?;
     let (number, name) = text.split_once(':')?;
     Some((name.to_owned(), number.parse().ok()?))
+}
+
+fn decode(marker: &str) -> Option<String> {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(marker).ok()?).ok()
 }
 
 #[cfg(test)]

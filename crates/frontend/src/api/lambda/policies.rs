@@ -122,17 +122,6 @@ pub async fn delete_whole(request: &Request<'_>) -> Result<Output, ApiError> {
     Ok(Output::empty())
 }
 
-/// The policies of a function, and of all its versions and aliases, go with it. Of a version or an
-/// alias, its own.
-pub async fn forget(request: &Request<'_>, function: &FunctionRef) -> Result<(), ApiError> {
-    let (documents, name) = (&request.parts.documents, &function.function.name);
-    let gone = match &function.qualifier {
-        None => documents.delete_owned(&[KIND], request.scope, name).await,
-        Some(_) => documents.delete(&key(function), Expected::Anything).await.map(drop),
-    };
-    gone.map_err(document_error)
-}
-
 /// Where a function's policy is kept, for those who ask it.
 pub fn key(function: &FunctionRef) -> DocumentKey {
     let id = function.qualifier_or_latest().to_string();

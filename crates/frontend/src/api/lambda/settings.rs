@@ -140,12 +140,6 @@ pub fn apply(settings: &mut FunctionSettings, input: &Map<String, Value>) -> Res
 }
 
 fn echo(echoed: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), ApiError> {
-    let empty = match &value {
-        Value::Object(members) => members.values().all(is_blank),
-        Value::Array(items) => items.is_empty(),
-        Value::String(text) => text.is_empty(),
-        _ => false,
-    };
     if name == "LoggingConfig" {
         let level = value.get("ApplicationLogLevel").or(value.get("SystemLogLevel"));
         let format = value.get("LogFormat").and_then(Value::as_str).unwrap_or("Text");
@@ -156,12 +150,20 @@ fn echo(echoed: &mut Map<String, Value>, name: &str, value: Value) -> Result<(),
         }
     }
     // AWS: an empty value takes the setting away.
-    if empty {
+    if is_empty(&value) {
         echoed.remove(name);
     } else {
         echoed.insert(name.to_owned(), value);
     }
     Ok(())
+}
+
+/// AWS: an object of nothing but empty members is empty too.
+pub fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.values().all(is_blank),
+        other => is_blank(other),
+    }
 }
 
 fn is_blank(value: &Value) -> bool {

@@ -1,0 +1,121 @@
+//! The documents of the Lambda API: which kinds there are, whose they are, and the one way in
+//! which they are changed, listed and forgotten.
+//!
+//! Invariant: a function's documents end with it. They go when it is deleted, and again before a
+//! namesake is made, for the case that the server ended in between.
+
+use super::{pages, policies};
+use crate::api::Request;
+use lamplight_model::{FunctionArn, FunctionRef};
+use lamplight_rpc::{Document, DocumentError, DocumentKey, Expected};
+use lamplight_wire::{ApiError, Output};
+use serde_json::{Map, Value, json};
+
+pub const URL: &str = "url-config";
+pub const EVENT_INVOKE: &str = "event-invoke-config";
+pub const RUNTIME_MANAGEMENT: &str = "runtime-management-config";
+pub const RECURSION: &str = "recursion-config";
+/// Which code signing configuration a function has.
+pub const SIGNED_BY: &str = "function-code-signing-config";
+pub const CODE_SIGNING: &str = "code-signing-config";
+pub const MAPPING: &str = "event-source-mapping";
+pub const CAPACITY: &str = "capacity-provider";
+
+/// What a function owns, and of that, what each of its qualifiers has for itself. AWS: event
+/// source mappings outlive their function.
+const OF_FUNCTION: [&str; 6] =
+    [URL, EVENT_INVOKE, RUNTIME_MANAGEMENT, policies::KIND, RECURSION, SIGNED_BY];
+const OF_QUALIFIER: [&str; 4] = [URL, EVENT_INVOKE, RUNTIME_MANAGEMENT, policies::KIND];
+
+/// Attempts of a change that others are always faster than.
+const ATTEMPTS: usize = 16;
+
+/// The key of what `function` has for its qualifier, `$LATEST` where it names none.
+pub fn of_qualifier(kind: &'static str, function: &FunctionRef) -> DocumentKey {
+    let FunctionArn { scope, name } = &function.function;
+    DocumentKey::new(kind, scope, name, &function.qualifier_or_latest().to_string())
+}
+
+/// Forgets what a function owned, or one of its versions or aliases.
+pub async fn forget(request: &Request<'_>, function: &FunctionRef) -> Result<(), ApiError> {
+    let documents = &request.parts.documents;
+    let FunctionArn { scope, name } = &function.function;
+    if function.qualifier.is_none() {
+        return documents.delete_owned(&OF_FUNCTION, scope, name).await.map_err(refused);
+    }
+    for kind in OF_QUALIFIER {
+        let key = of_qualifier(kind, function);
+        documents.delete(&key, Expected::Anything).await.map_err(refused)?;
+    }
+    Ok(())
+}
+
+pub fn get(request: &Request<'_>, key: &DocumentKey) -> Option<Document> {
+    request.parts.documents.get(key)
+}
+
+/// Whether there was one.
+pub async fn delete(request: &Request<'_>, key: &DocumentKey) -> Result<bool, ApiError> {
+    request.parts.documents.delete(key, Expected::Anything).await.map_err(refused)
+}
+
+/// Writes what `edit` makes of what is there, which is seen again when somebody else was faster.
+pub async fn change(
+    request: &Request<'_>,
+    key: &DocumentKey,
+    edit: impl Fn(Option<&Value>) -> Result<Value, ApiError> + Send + Sync,
+) -> Result<Document, ApiError> {
+    let documents = &request.parts.documents;
+    for _ in 0..ATTEMPTS {
+        let found = documents.get(key);
+        let body = edit(found.as_ref().map(|document| &*document.body))?;
+        let expected = found.map_or(Expected::Nothing, |document| Expected::Rev(document.rev));
+        match documents.put(key.clone(), expected, body).await {
+            Err(DocumentError::Conflict) => {}
+            done => return done.map_err(refused),
+        }
+    }
+    Err(refused(DocumentError::Conflict))
+}
+
+/// One page of `kind`, of one `owner` where given: what `show` makes of each document, without
+/// those it makes nothing of, as the list `member`.
+pub fn page(
+    request: &Request<'_>,
+    (kind, owner): (&'static str, Option<&str>),
+    member: &str,
+    show: impl Fn(&Document) -> Option<Value>,
+) -> Result<Output, ApiError> {
+    let after = pages::after(request)?;
+    let after = match &after {
+        None => None,
+        Some(last) => Some(last.split_once('/').ok_or_else(pages::strange)?),
+    };
+    let max = pages::page_size(request);
+    let listed = request.parts.documents.list((kind, request.scope), owner, after, usize::MAX);
+    let mut shown = listed.iter().filter_map(|document| Some((document, show(document)?)));
+    let mut members = Map::new();
+    let mut items = Vec::new();
+    let mut last = None;
+    for (document, item) in shown.by_ref().take(max) {
+        items.push(item);
+        last = Some(&document.key);
+    }
+    if let (Some(key), true) = (last, shown.next().is_some()) {
+        let next = format!("{}/{}", key.owner, key.id);
+        members.insert("NextMarker".to_owned(), json!(pages::next(&next)));
+    }
+    members.insert(member.to_owned(), Value::Array(items));
+    Ok(Output { members, ..Output::default() })
+}
+
+/// The one table from the refusals of documents to AWS's.
+pub fn refused(error: DocumentError) -> ApiError {
+    match error {
+        DocumentError::Conflict => ApiError::new(
+            "ResourceConflictException",
+            "The operation cannot be performed at this time. Another request is changing the resource.",
+        ),
+        DocumentError::Unavailable(cause) => super::unavailable(&cause),
+    }
+}

@@ -1,0 +1,17 @@
+"""Refusals: the error, the text and the status that a client sees."""
+
+import pytest
+
+
+def refused(client, error, operation, **arguments):
+    """Calls an operation that must fail with the named error; returns (message, status)."""
+    with pytest.raises(client.exceptions.ClientError) as caught:
+        getattr(client, operation)(**arguments)
+    response = caught.value.response
+    assert response["Error"]["Code"] == error, response
+    return response["Error"]["Message"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def content(answer):
+    """An answer without what is about its transport."""
+    return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
