@@ -3,5 +3,6 @@
 pub mod catalog;
 pub mod counting;
 pub mod documents;
+pub mod layers;
 pub mod manager;
 pub mod placement;

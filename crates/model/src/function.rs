@@ -1,6 +1,6 @@
 //! A function as it is stored: settings, code, state. The durable format is JSON with a version.
 
-use crate::Qualifier;
+use crate::{LayerRef, Qualifier};
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,7 +21,8 @@ pub struct FunctionSettings {
     pub architectures: Vec<String>,
     /// AWS: absent when never given, `{}` when given empty; the two read back differently.
     pub environment: Option<BTreeMap<String, String>>,
-    pub layers: Vec<String>,
+    /// In the order in which they are laid over each other, the first at the bottom.
+    pub layers: Vec<LayerRef>,
     /// Members of FunctionConfiguration that are only validated, stored and echoed, by model name:
     /// VpcConfig, DeadLetterConfig, TracingConfig, LoggingConfig, SnapStart, ImageConfig, ….
     pub echoed: Map<String, Value>,
@@ -128,7 +129,7 @@ pub struct FunctionRecord {
 }
 
 impl FunctionRecord {
-    /// 2: versions and reserved concurrency.
+    /// 2: versions, reserved concurrency and layers.
     pub const FORMAT: u32 = 2;
 
     /// `$LATEST` or the version's number.
@@ -166,6 +167,11 @@ impl FunctionRecord {
         let record: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         // What is written next is of the current format.
         Ok(Self { format: Self::FORMAT, ..record })
+    }
+
+    /// All zip files that it runs: its code, then its layers from the bottom to the top.
+    pub fn packages(&self) -> impl Iterator<Item = &CodeRef> {
+        std::iter::once(&self.code).chain(self.settings.layers.iter().map(|layer| &layer.code))
     }
 
     /// What the reconciler has to finish.
@@ -219,6 +225,16 @@ mod tests {
         assert_eq!(record.echoed_text("TracingConfig", "Mode"), Some("PassThrough"));
         assert_eq!(record.pending(), None);
         assert_eq!(FunctionRecord::from_bytes(&record.to_bytes()).unwrap(), record);
+    }
+
+    #[test]
+    fn layers_are_read_as_they_are_written() {
+        let layer = r#"[{"arn":"arn:aws:lambda:r:000000000000:layer:l:1","code":{"digest":"01","size":2},"unzipped":3}]"#;
+        let bytes = FORMAT_2.replace("\"layers\":[]", &format!("\"layers\":{layer}"));
+        let record = FunctionRecord::from_bytes(bytes.as_bytes()).unwrap();
+        let packages: Vec<&str> = record.packages().map(|code| code.digest.as_str()).collect();
+        assert_eq!(packages, ["00ff", "01"]);
+        assert_eq!(String::from_utf8(record.to_bytes()).unwrap(), bytes);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod alias;
 mod arn;
 mod function;
+mod layer;
 pub mod limits;
 mod runtime;
 mod target;
@@ -15,5 +16,6 @@ pub use function::{
     CodeRef, FunctionRecord, FunctionSettings, LastUpdate, PackageType, Pending, Provisioned,
     Published, State,
 };
+pub use layer::{LayerArn, LayerRef, LayerVersion, LayerVersionArn};
 pub use runtime::{Language, Runtime};
 pub use target::Target;

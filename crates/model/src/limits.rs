@@ -12,6 +12,8 @@ pub const CLIENT_CONTEXT: usize = 3_583;
 pub const ZIPPED_CODE: usize = 52_428_800;
 /// Code and layers, unpacked.
 pub const UNZIPPED_CODE: u64 = 262_144_000;
+/// Layers of a function.
+pub const LAYERS: usize = 5;
 /// Entries of one zip file.
 pub const ZIP_ENTRIES: usize = 100_000;
 /// A whole CreateFunction or UpdateFunctionCode request, base64 included.

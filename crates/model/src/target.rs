@@ -22,6 +22,8 @@ pub struct Target {
     pub environment: BTreeMap<String, String>,
     /// Lower-case hex SHA-256 of the zip file.
     pub code: String,
+    /// The same of its layers, the first at the bottom.
+    pub layers: Vec<String>,
     pub log_group: String,
     /// `Text` or `JSON`.
     pub log_format: String,
@@ -29,6 +31,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// All zip files that it runs.
+    pub fn packages(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.code).chain(&self.layers)
+    }
+
     /// Which environments may serve this target.
     pub fn key(&self) -> Arc<str> {
         format!("{}:{}#{}", self.function, self.version, self.generation).into()

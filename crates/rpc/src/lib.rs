@@ -4,6 +4,7 @@
 mod catalog;
 mod documents;
 mod environment;
+mod layers;
 mod logs;
 
 pub use catalog::{
@@ -15,4 +16,5 @@ pub use environment::{
     Assignment, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Outdated, Placement,
     PrepareError, Prepared, Slot, StartError, Throttled, Worker,
 };
+pub use layers::{LayerFilter, LayerUpload, Layers, PublishedLayer};
 pub use logs::{LogEvent, LogSink};

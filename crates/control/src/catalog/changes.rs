@@ -1,6 +1,6 @@
 //! The changes of functions: check, store the code, commit, swap the snapshot, tell the manager.
 
-use super::code::check_zip;
+use super::code::{check_unzipped, check_zip};
 use super::error::of_store;
 use super::machine::{self, Birth};
 use super::service::Core;
@@ -53,7 +53,9 @@ impl Core {
             return Err(exists());
         }
         self.check_storage(&arn.scope, copies(publish, &zip), 0)?;
-        let stored = self.store_code(zip).await?;
+        let layers = settings.layers.clone();
+        let _layers_stay = self.hold(&layers)?;
+        let stored = self.store_code(zip, &layers).await?;
         let birth = Birth {
             name: arn.name.to_string(),
             settings,
@@ -83,7 +85,7 @@ impl Core {
         machine::guard_update(arn, &old.record, change.revision_id.as_deref())?;
         let (more, less) = (copies(change.publish, &change.zip), old.record.code.size);
         self.check_storage(&arn.scope, more, less)?;
-        let stored = self.store_code(change.zip).await?;
+        let stored = self.store_code(change.zip, &old.record.settings.layers).await?;
         if change.dry_run {
             self.discard(&stored.code.digest).await;
             return Ok(Arc::clone(&old.record));
@@ -113,10 +115,16 @@ impl Core {
         if settings.runtime != old.record.settings.runtime {
             self.check_runtime(&settings)?;
         }
+        let layers = settings.layers.clone();
+        let _layers_stay = self.hold(&layers)?;
+        if layers != old.record.settings.layers {
+            check_unzipped(self.unzipped(&old.record.code).await?, &layers)?;
+        }
         let record = machine::update_settings(&old.record, settings, self.stamp());
         let committed = self.commit(arn, vec![(Some(old.rev), record)]).await;
         let record = committed.map_err(of_store)?;
         self.parts.manager.retire(arn, Outdated::Latest(record.generation)).await;
+        self.suspect(&old);
         Ok(record)
     }
 

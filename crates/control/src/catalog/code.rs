@@ -1,23 +1,26 @@
-//! The zip files of functions: stored, unpacked, kept while they are needed.
+//! The zip files of functions and layers: stored, unpacked, kept while they are needed.
 //!
 //! Invariant: who stores code holds its gate until a record names it, so that nobody removes it in
 //! between. Removing takes the same gate.
 
 use super::error::{of_prepare, of_store};
-use super::service::Core;
+use super::service::{Core, FunctionCatalog};
 use super::snapshot::Function;
 use super::versions::Write;
 use bytes::Bytes;
-use lamplight_model::{CodeRef, FunctionArn, FunctionRecord, Scope, limits};
+use lamplight_model::{CodeRef, FunctionArn, FunctionRecord, LayerRef, Scope, limits};
 use lamplight_rpc::CatalogError;
 use lamplight_store::{Blob, Digest, StoreError};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 
 /// Code that is in the store and unpacked; the gate keeps it there until a record names it.
-pub(super) struct Stored {
+pub(crate) struct Stored {
     pub code: CodeRef,
+    /// Bytes.
+    pub unzipped: u64,
     _gate: OwnedMutexGuard<()>,
 }
 
@@ -32,7 +35,7 @@ impl Core {
         }
     }
 
-    /// Removes code that no function uses. The caller holds its gate.
+    /// Removes code that nobody uses. The caller holds its gate.
     pub async fn discard(&self, digest: &str) {
         // Of a suspect, calls may still be running: it has its own time.
         if self.snapshot().uses(digest) || self.suspects().contains(digest) {
@@ -46,8 +49,13 @@ impl Core {
         }
     }
 
-    /// Checks, stores and unpacks. What no function uses is gone again after an error.
-    pub async fn store_code(&self, zip: Bytes) -> Result<Stored, CatalogError> {
+    /// Checks, stores and unpacks code that is to run with `layers`. What nobody uses is gone again
+    /// after an error.
+    pub async fn store_code(
+        &self,
+        zip: Bytes,
+        layers: &[LayerRef],
+    ) -> Result<Stored, CatalogError> {
         let size = zip.len() as u64;
         let hashed = self.env().tasks.spawn_blocking(move || Blob::new(zip)).await;
         let blob = hashed.map_err(|error| CatalogError::Unavailable(error.to_string()))?;
@@ -58,13 +66,15 @@ impl Core {
         let prepared = async {
             self.parts.blobs.put(blob).await.map_err(of_store)?;
             let path = self.parts.blobs.path(&name, size).await.map_err(of_store)?;
-            worker.prepare(&digest, &path).await.map_err(|error| {
+            let prepared = worker.prepare(&digest, &path).await.map_err(|error| {
                 tracing::info!(digest, ?error, "code is refused");
                 of_prepare(error)
-            })
+            })?;
+            check_unzipped(prepared.unzipped, layers)?;
+            Ok(prepared.unzipped)
         };
         match prepared.await {
-            Ok(_) => Ok(Stored { code: CodeRef { digest, size }, _gate: gate }),
+            Ok(unzipped) => Ok(Stored { code: CodeRef { digest, size }, unzipped, _gate: gate }),
             Err(error) => {
                 self.discard(&digest).await;
                 Err(error)
@@ -90,12 +100,41 @@ impl Core {
 
     /// Code that `old` does not need any more goes when its calls have ended.
     pub fn suspect(&self, old: &Function) {
-        let (code, now) = (&old.record.code, self.env().clock.instant());
+        for package in old.record.packages() {
+            self.suspect_code(package, old.target.timeout);
+        }
+    }
+
+    /// `timeout` is how long a call that began just now may go on using it.
+    pub fn suspect_code(&self, code: &CodeRef, timeout: Duration) {
         if self.snapshot().uses(&code.digest) {
             return;
         }
-        self.suspects().add(&code.digest, code.size, old.target.timeout, now);
+        let now = self.env().clock.instant();
+        self.suspects().add(&code.digest, code.size, timeout, now);
         self.nudge();
+    }
+
+    /// Keeps the code of layers from being removed until a record names them.
+    pub fn hold<'a>(&'a self, layers: &'a [LayerRef]) -> Result<Held<'a>, CatalogError> {
+        let mut held = Held { core: self, layers: &[] };
+        for (count, layer) in layers.iter().enumerate() {
+            // Claimed before it is looked for: a removal looks for claims last.
+            let used = self.snapshot_mut().claim(&layer.code);
+            held.layers = layers.get(..=count).unwrap_or_default();
+            if !used && !self.suspects().contains(&layer.code.digest) {
+                return Err(no_layer(&layer.arn));
+            }
+        }
+        Ok(held)
+    }
+
+    /// How much space code that is used takes unpacked.
+    pub async fn unzipped(&self, code: &CodeRef) -> Result<u64, CatalogError> {
+        let _gate = self.codes.lock(&code.digest).await;
+        let path = self.zip(&code.digest).await.map_err(of_store)?;
+        let prepared = self.parts.worker.prepare(&code.digest, &path).await;
+        Ok(prepared.map_err(of_prepare)?.unzipped)
     }
 
     pub fn check_storage(&self, scope: &Scope, more: u64, less: u64) -> Result<(), CatalogError> {
@@ -105,6 +144,72 @@ impl Core {
             false => Ok(()),
         }
     }
+}
+
+/// For the room of layers.
+impl FunctionCatalog {
+    /// Counts a layer version, whose zip file then stays.
+    pub(crate) fn add_layer(&self, scope: &Scope, code: &CodeRef) {
+        self.core().snapshot_mut().insert_layer(scope, code);
+    }
+
+    pub(crate) fn remove_layer(&self, scope: &Scope, code: &CodeRef) {
+        self.core().snapshot_mut().remove_layer(scope, code);
+        self.core().suspect_code(code, Duration::ZERO);
+    }
+
+    /// Stores and unpacks the zip file of a layer; it stays while the result does.
+    pub(crate) async fn store_layer(
+        &self,
+        scope: &Scope,
+        zip: Bytes,
+    ) -> Result<Stored, CatalogError> {
+        check_zip(&zip)?;
+        self.core().check_storage(scope, zip.len() as u64, 0)?;
+        self.core().store_code(zip, &[]).await
+    }
+
+    pub(crate) async fn discard_layer(&self, stored: Stored) {
+        self.core().discard(&stored.code.digest).await;
+    }
+}
+
+/// See [`Core::hold`].
+pub(super) struct Held<'a> {
+    core: &'a Core,
+    layers: &'a [LayerRef],
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut snapshot = self.core.snapshot_mut();
+        for layer in self.layers {
+            snapshot.release(&layer.code);
+        }
+    }
+}
+
+/// AWS: layers count against the same limit as the code.
+pub(super) fn check_unzipped(code: u64, layers: &[LayerRef]) -> Result<(), CatalogError> {
+    let limit = limits::UNZIPPED_CODE;
+    let beside = layers.iter().fold(0, |sum: u64, layer| sum.saturating_add(layer.unzipped));
+    let all = code.saturating_add(beside);
+    if beside > limit {
+        return Err(CatalogError::Invalid(format!(
+            "Layers consume more than the available size of {limit} bytes"
+        )));
+    }
+    if all > limit {
+        return Err(CatalogError::Invalid(format!(
+            "Function code combined with layers exceeds the maximum allowed size of {limit} \
+             bytes. The actual size is {all} bytes."
+        )));
+    }
+    Ok(())
+}
+
+fn no_layer(arn: &str) -> CatalogError {
+    CatalogError::Invalid(format!("Layer version {arn} does not exist."))
 }
 
 pub(super) fn check_zip(zip: &Bytes) -> Result<(), CatalogError> {

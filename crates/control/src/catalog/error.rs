@@ -13,7 +13,7 @@ pub enum LoadError {
     Record { key: String, reason: String },
 }
 
-pub(super) fn of_store(error: StoreError) -> CatalogError {
+pub(crate) fn of_store(error: StoreError) -> CatalogError {
     match error {
         StoreError::Conflict(_) => CatalogError::Conflict(
             "The operation cannot be performed at this time. The function was changed by another \

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 
-pub(super) struct Locks<K>(Mutex<HashMap<K, Weak<Gate<()>>>>);
+pub(crate) struct Locks<K>(Mutex<HashMap<K, Weak<Gate<()>>>>);
 
 impl<K> Default for Locks<K> {
     fn default() -> Self {

@@ -9,16 +9,17 @@
 //! - An invocation that begins after a change was acknowledged runs the changed function: every
 //!   change makes a new generation, and a generation is never used twice under one name, not even
 //!   by a function that was deleted and made again.
-//! - A zip file stays as long as a record names it, and a while longer for calls that still run
-//!   it; what nobody names goes, also after a crash between any two steps.
+//! - A zip file stays as long as a record or a layer names it, and a while longer for calls that
+//!   still run it; what nobody names goes, also after a crash between any two steps.
 //! - A published version never changes but for its state, and its number is never used again.
+//! - Layers are counted before the repair loop starts; see [`super::layers`].
 //!
-//! Not here: layers, images; validation of what the service model describes.
+//! Not here: images; validation of what the service model describes.
 
 mod changes;
 mod code;
 mod error;
-mod locks;
+pub(crate) mod locks;
 mod machine;
 mod reconciler;
 mod service;
@@ -26,8 +27,9 @@ mod snapshot;
 mod tables;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod versions;
 
 pub use error::LoadError;
+pub(crate) use error::of_store;
 pub use service::{FunctionCatalog, Parts};

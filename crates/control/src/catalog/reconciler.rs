@@ -1,4 +1,4 @@
-//! The repair loop: finishes what is unfinished and removes code that no function uses.
+//! The repair loop: finishes what is unfinished and removes code that nobody uses.
 //!
 //! It takes no input but what is: after a crash the first pass does whatever the crash kept from
 //! being done. A nudge makes it look at once; without one it looks from time to time.
@@ -6,6 +6,7 @@
 use super::machine::{self, Failure};
 use super::service::Core;
 use super::snapshot::{Member, Snapshot};
+use lamplight_model::FunctionRecord;
 use lamplight_rpc::PrepareError;
 use lamplight_store::{Digest, StoreError};
 use std::collections::HashMap;
@@ -175,7 +176,7 @@ async fn finish(core: &Arc<Core>, (arn, version): &Member) -> bool {
     if function.record.pending().is_none() {
         return true;
     }
-    let next = match prepare(core, &function.record.code.digest).await {
+    let next = match prepare_all(core, &function.record).await {
         Ok(()) => machine::finish(&function.record, core.stamp()),
         Err(Some(failure)) => {
             tracing::warn!(function = %arn, %version, reason = failure.reason, "the function has failed");
@@ -191,6 +192,13 @@ async fn finish(core: &Arc<Core>, (arn, version): &Member) -> bool {
             false
         }
     }
+}
+
+async fn prepare_all(core: &Arc<Core>, record: &FunctionRecord) -> Result<(), Option<Failure>> {
+    for package in record.packages() {
+        prepare(core, &package.digest).await?;
+    }
+    Ok(())
 }
 
 /// Makes sure that the code is unpacked. An error without a failure may pass.

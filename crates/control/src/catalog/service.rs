@@ -86,7 +86,6 @@ impl FunctionCatalog {
         task.await.unwrap_or_else(|error| Err(CatalogError::Unavailable(error.to_string())))
     }
 
-    #[cfg(test)]
     pub(super) fn core(&self) -> &Arc<Core> {
         &self.core
     }

@@ -1,7 +1,7 @@
 //! All functions in memory, and what is counted about them. Pure.
 
 use super::target::target;
-use lamplight_model::{FunctionArn, FunctionRecord, Qualifier, Scope, Target};
+use lamplight_model::{CodeRef, FunctionArn, FunctionRecord, Qualifier, Scope, Target};
 use lamplight_rpc::{FunctionPage, Listing, Usage};
 use lamplight_store::Rev;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -62,7 +62,8 @@ pub(super) type Member = (FunctionArn, Qualifier);
 #[derive(Default)]
 pub(super) struct Snapshot {
     functions: BTreeMap<FunctionArn, Family>,
-    /// How many versions use a zip file, and its size. No entry for none.
+    /// How many versions, layers and changes under way use a zip file, and its size. No entry for
+    /// none. The one place that says which zip files are needed.
     code: HashMap<String, (usize, u64)>,
     usage: HashMap<Scope, Usage>,
     unfinished: BTreeSet<Member>,
@@ -121,8 +122,9 @@ impl Snapshot {
 
     fn count(&mut self, function: &Function) {
         let record = &function.record;
-        let (users, size) = self.code.entry(record.code.digest.clone()).or_default();
-        (*users, *size) = (*users + 1, record.code.size);
+        for package in record.packages() {
+            claim(&mut self.code, package);
+        }
         let usage = self.usage.entry(function.arn.scope.clone()).or_insert(NOTHING);
         usage.functions += u64::from(record.published.is_none());
         usage.code_size += record.code.size;
@@ -135,15 +137,43 @@ impl Snapshot {
     fn forget(&mut self, function: &Function) {
         let (record, scope) = (&function.record, &function.arn.scope);
         self.unfinished.remove(&(function.arn.clone(), record.version()));
-        if let Some((users, _)) = self.code.get_mut(&record.code.digest) {
-            *users -= 1;
-            if *users == 0 {
-                self.code.remove(&record.code.digest);
-            }
+        for package in record.packages() {
+            self.release(package);
         }
         if let Some(usage) = self.usage.get_mut(scope) {
             usage.functions -= u64::from(record.published.is_none());
             usage.code_size -= record.code.size;
+            if *usage == NOTHING {
+                self.usage.remove(scope);
+            }
+        }
+    }
+
+    /// Counts a user of a zip file. Returns whether there was one before.
+    pub fn claim(&mut self, code: &CodeRef) -> bool {
+        claim(&mut self.code, code) > 1
+    }
+
+    pub fn release(&mut self, code: &CodeRef) {
+        if let Some((users, _)) = self.code.get_mut(&code.digest) {
+            *users -= 1;
+            if *users == 0 {
+                self.code.remove(&code.digest);
+            }
+        }
+    }
+
+    /// Counts a layer version of `scope`.
+    pub fn insert_layer(&mut self, scope: &Scope, code: &CodeRef) {
+        self.claim(code);
+        self.usage.entry(scope.clone()).or_insert(NOTHING).code_size += code.size;
+    }
+
+    /// The opposite, of a layer version that was counted.
+    pub fn remove_layer(&mut self, scope: &Scope, code: &CodeRef) {
+        self.release(code);
+        if let Some(usage) = self.usage.get_mut(scope) {
+            usage.code_size -= code.size;
             if *usage == NOTHING {
                 self.usage.remove(scope);
             }
@@ -188,7 +218,7 @@ impl Snapshot {
         self.usage.get(scope).copied().unwrap_or(NOTHING)
     }
 
-    /// The size of a zip file that a version uses.
+    /// The size of a zip file that is used.
     pub fn code_size(&self, digest: &str) -> Option<u64> {
         self.code.get(digest).map(|(_, size)| *size)
     }
@@ -209,4 +239,10 @@ impl Snapshot {
     pub fn next_generation(&self) -> u64 {
         self.generation + 1
     }
+}
+
+fn claim(code: &mut HashMap<String, (usize, u64)>, wanted: &CodeRef) -> usize {
+    let (users, size) = code.entry(wanted.digest.clone()).or_default();
+    (*users, *size) = (*users + 1, wanted.size);
+    *users
 }

@@ -25,6 +25,7 @@ pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
         code: record.code.digest.clone(),
+        layers: settings.layers.iter().map(|layer| layer.code.digest.clone()).collect(),
         log_group: logging("LogGroup")
             .map_or_else(|| format!("/aws/lambda/{}", arn.name), str::to_owned),
         log_format: logging("LogFormat").unwrap_or("Text").to_owned(),

@@ -2,7 +2,7 @@
 
 mod crash;
 mod durable;
-mod fakes;
+pub(crate) mod fakes;
 mod planner;
 mod versions;
 
