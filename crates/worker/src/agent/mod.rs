@@ -60,7 +60,9 @@ struct Table {
 
 impl Table {
     fn uses(&self, digest: &str) -> bool {
-        self.environments.values().any(|environment| environment.target().code == digest)
+        self.environments
+            .values()
+            .any(|environment| environment.target().packages().any(|used| used == digest))
     }
 }
 
@@ -130,15 +132,27 @@ impl Agent {
             .ok_or_else(|| StartError::Code("the unpacked code is gone".to_owned()))
     }
 
+    /// The directory to show as `/opt`.
+    async fn layers(&self, layers: &[String]) -> Result<PathBuf, StartError> {
+        if layers.is_empty() {
+            return Ok(self.parts.empty.clone());
+        }
+        for layer in layers {
+            self.code(layer).await?;
+        }
+        let merged = self.parts.code.merged(layers).await;
+        merged.map_err(|error| StartError::Code(error.to_string()))
+    }
+
     async fn launch(
         &self,
         id: EnvironmentId,
         target: &Target,
         plan: &RuntimePlan,
-        code: PathBuf,
+        (code, opt): (PathBuf, PathBuf),
     ) -> Result<Home, StartError> {
         let bind = |source: PathBuf, target: &str| Bind { source, target: target.into() };
-        let mut binds = vec![bind(code, "/var/task"), bind(self.parts.empty.clone(), "/opt")];
+        let mut binds = vec![bind(code, "/var/task"), bind(opt, "/opt")];
         binds.extend(plan.binds.iter().map(|(source, inside)| bind(source.clone(), inside)));
         if let Some(client) = plan.client {
             binds.push(bind(client.directory(&self.parts.clients), "/var/runtime"));
@@ -190,10 +204,13 @@ impl Worker for Agent {
             .map_err(|missing| StartError::RuntimeMissing(missing.to_string()))?;
         let id = EnvironmentId(self.next.fetch_add(1, Ordering::Relaxed));
         let code = self.code(&target.code).await?;
+        let opt = self.layers(&target.layers).await?;
         let can_start = plan.pick_bootstrap(&|inside| {
-            inside.strip_prefix("/var/task/").is_some_and(|below| is_executable(&code.join(below)))
+            [("/var/task/", &code), ("/opt/", &opt)].iter().any(|(prefix, dir)| {
+                inside.strip_prefix(prefix).is_some_and(|below| is_executable(&dir.join(below)))
+            })
         });
-        let home = self.launch(id, &target, &plan, code).await?;
+        let home = self.launch(id, &target, &plan, (code, opt)).await?;
         let program = can_start.then(|| {
             let locate = |inside: &str| home.sandbox.locate(inside);
             let place = program::Place {
@@ -203,7 +220,7 @@ impl Worker for Agent {
                 execution_env: plan.execution_env.as_deref(),
             };
             Program {
-                argv: plan.argv(&locate),
+                argv: program::wrapped(plan.argv(&locate), &target, &locate),
                 env: program::variables(&target, &place),
                 cwd: locate("/var/task").to_string_lossy().into_owned(),
             }
@@ -234,13 +251,14 @@ impl Worker for Agent {
     async fn end(&self, id: EnvironmentId) {
         let Some(environment) = self.table().environments.remove(&id) else { return };
         environment.end().await;
-        let digest = &environment.target().code;
-        let unused = {
-            let mut table = self.table();
-            !table.uses(digest) && table.forgotten.remove(digest)
-        };
-        if unused {
-            self.parts.code.forget(digest).await;
+        for digest in environment.target().packages() {
+            let unused = {
+                let mut table = self.table();
+                !table.uses(digest) && table.forgotten.remove(digest)
+            };
+            if unused {
+                self.parts.code.forget(digest).await;
+            }
         }
     }
 

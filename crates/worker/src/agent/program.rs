@@ -1,7 +1,7 @@
 //! The process of an environment: its variables and what it is called.
 
 use lamplight_env::{Clock, Random, Timestamp};
-use lamplight_model::Target;
+use lamplight_model::{Language, Runtime, Target};
 use std::path::PathBuf;
 
 /// What the sandbox says about itself.
@@ -20,18 +20,21 @@ pub struct Place<'a> {
 pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
     let at = |inside: &str| (place.locate)(inside).to_string_lossy().into_owned();
     let (task, runtime, lang) = (at("/var/task"), at("/var/runtime"), at("/var/lang"));
+    let opt = at("/opt");
+    // The runtime client itself looks at `/opt/python`.
+    let elsewhere = if opt == "/opt" { String::new() } else { format!("{opt}/python:") };
     let defaults = [
         ("LANG", "en_US.UTF-8".to_owned()),
         ("TZ", ":UTC".to_owned()),
-        ("PATH", format!("{lang}/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin")),
+        ("PATH", format!("{lang}/bin:/usr/local/bin:/usr/bin/:/bin:{opt}/bin")),
         (
             "LD_LIBRARY_PATH",
             format!(
-                "{lang}/lib:/lib64:/usr/lib64:{runtime}:{runtime}/lib:{task}:{task}/lib:/opt/lib"
+                "{lang}/lib:/lib64:/usr/lib64:{runtime}:{runtime}/lib:{task}:{task}/lib:{opt}/lib"
             ),
         ),
-        ("NODE_PATH", format!("/opt/nodejs/node_modules:{runtime}/node_modules:{runtime}:{task}")),
-        ("PYTHONPATH", runtime.clone()),
+        ("NODE_PATH", format!("{opt}/nodejs/node_modules:{runtime}/node_modules:{runtime}:{task}")),
+        ("PYTHONPATH", format!("{elsewhere}{runtime}")),
         ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned()),
         ("AWS_LAMBDA_LOG_FORMAT", target.log_format.clone()),
     ];
@@ -60,6 +63,29 @@ pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
     all.extend(reserved.map(name));
     all.extend(optional.into_iter().filter_map(|(n, value)| Some(name((n, value?)))));
     all.into_iter().collect()
+}
+
+/// What AWS's managed runtimes do about a wrapper, in the same words: exit codes and all.
+const WRAP: &str = r#"if [ ! -f "$0" ]; then echo "$0: does not exist"; exit 127; fi
+if [ ! -x "$0" ]; then echo "$0: is not an executable"; exit 126; fi
+exec "$0" "$@""#;
+
+/// The command as `AWS_LAMBDA_EXEC_WRAPPER` has it. AWS: a runtime that the function brings itself
+/// sees to that itself.
+pub fn wrapped(
+    argv: Vec<String>,
+    target: &Target,
+    locate: &dyn Fn(&str) -> PathBuf,
+) -> Vec<String> {
+    let own = Runtime::parse(&target.runtime).is_some_and(|r| r.language == Language::Provided);
+    match target.environment.get("AWS_LAMBDA_EXEC_WRAPPER") {
+        Some(wrapper) if !own && !wrapper.is_empty() => {
+            let wrapper = locate(wrapper).to_string_lossy().into_owned();
+            let shell = ["/bin/sh", "-c", WRAP].map(str::to_owned);
+            shell.into_iter().chain([wrapper]).chain(argv).collect()
+        }
+        _ => argv,
+    }
 }
 
 /// `YYYY/MM/DD/[VERSION]<32 hex>`. AWS: a custom log group is shared by functions, so there the
@@ -112,6 +138,7 @@ mod tests {
                 .map(|(k, v)| (k.to_owned(), v.to_owned()))
                 .into(),
             code: String::new(),
+            layers: Vec::new(),
             log_group: "/aws/lambda/thumbs".into(),
             log_format: "Text".into(),
             application_log_level: None,
@@ -134,6 +161,19 @@ mod tests {
         assert_eq!(all["_HANDLER"], "app.handler");
         assert_eq!(all["LAMBDA_TASK_ROOT"], "/var/task");
         assert_eq!(all["AWS_EXECUTION_ENV"], "AWS_Lambda_python3.11");
+    }
+
+    #[test]
+    fn a_wrapper_goes_around_managed_runtimes_only() {
+        let locate = |inside: &str| PathBuf::from(inside);
+        let wrapped = |target: &Target| super::wrapped(vec!["python".into()], target, &locate);
+        let mut target = target();
+        assert_eq!(wrapped(&target), ["python"]);
+        target.environment.insert("AWS_LAMBDA_EXEC_WRAPPER".into(), "/opt/wrap".into());
+        assert_eq!(wrapped(&target)[..2], ["/bin/sh", "-c"]);
+        assert_eq!(wrapped(&target)[3..], ["/opt/wrap", "python"]);
+        target.runtime = "provided.al2023".into();
+        assert_eq!(wrapped(&target), ["python"]);
     }
 
     #[test]

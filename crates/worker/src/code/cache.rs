@@ -1,6 +1,7 @@
 //! The door of the room: async, one unpacking per digest, few at a time.
 
 use super::error::CodeError;
+use super::merge;
 use super::shelf::{Shelf, Summary, is_digest};
 use lamplight_rpc::{PrepareError, Prepared};
 use std::collections::HashMap;
@@ -43,6 +44,7 @@ impl CodeCache {
         }
         let zip = zip.to_owned();
         let work = move |shelf: &Shelf, digest: &str| shelf.unpack(digest, &zip);
+        check(digest)?;
         let summary = self.alone(digest, work).await?;
         Ok(Prepared { unzipped: summary.unzipped })
     }
@@ -52,6 +54,25 @@ impl CodeCache {
         self.complete(digest).map(|_| self.shelf.task(digest))
     }
 
+    /// The directory to show as `/opt` for `layers`, the first at the bottom; all of them must have
+    /// been prepared. Made where it is not there.
+    pub async fn merged(&self, layers: &[String]) -> Result<PathBuf, CodeError> {
+        for layer in layers {
+            self.complete(layer).ok_or_else(|| CodeError::NotPrepared(layer.clone()))?;
+        }
+        match layers {
+            [] => return Err(CodeError::NotPrepared("no layer".to_owned())),
+            [only] => return Ok(self.shelf.task(only)),
+            _ => {}
+        }
+        let (key, layers) = (merge::key(layers), layers.to_vec());
+        let opt = self.shelf.dir().join(&key).join("opt");
+        if !self.shelf.is_merged(&key) {
+            self.alone(&key, move |shelf, key| shelf.merge(key, &layers)).await?;
+        }
+        Ok(opt)
+    }
+
     fn complete(&self, digest: &str) -> Option<Summary> {
         is_digest(digest).then(|| self.shelf.summary(digest)).flatten()
     }
@@ -59,20 +80,21 @@ impl CodeCache {
     /// Removes the code of `digest`. Environments that still run it lose their files: the caller
     /// knows that there are none.
     pub async fn forget(&self, digest: &str) {
-        if let Err(error) = self.alone(digest, Shelf::forget).await {
+        let forgotten = match check(digest) {
+            Ok(()) => self.alone(digest, Shelf::forget).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = forgotten {
             tracing::warn!(%error, digest, "code could not be removed");
         }
     }
 
-    /// Runs `work` on the blocking pool, with no other work on the same digest beside it.
+    /// Runs `work` on the blocking pool, with no other work on the same digest or key beside it.
     async fn alone<T: Send + 'static>(
         &self,
         digest: &str,
         work: impl FnOnce(&Shelf, &str) -> Result<T, CodeError> + Send + 'static,
     ) -> Result<T, CodeError> {
-        if !is_digest(digest) {
-            return Err(CodeError::Digest(digest.chars().take(80).collect()));
-        }
         let gate = self.gate(digest).await;
         let room = self.room.clone().acquire_owned().await;
         let (shelf, digest) = (self.shelf.clone(), digest.to_owned());
@@ -98,5 +120,12 @@ impl CodeCache {
             }
         };
         gate.lock_owned().await
+    }
+}
+
+fn check(digest: &str) -> Result<(), CodeError> {
+    match is_digest(digest) {
+        true => Ok(()),
+        false => Err(CodeError::Digest(digest.chars().take(80).collect())),
     }
 }

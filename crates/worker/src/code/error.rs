@@ -41,6 +41,8 @@ fn shown(name: &[u8]) -> String {
 pub enum CodeError {
     #[error("{0:?} is not a SHA-256 in lower-case hex")]
     Digest(String),
+    #[error("{0:.80} is not unpacked")]
+    NotPrepared(String),
     #[error("opening the code cache: {0}")]
     Open(io::Error),
     #[error("clearing unfinished code: {0}")]

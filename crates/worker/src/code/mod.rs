@@ -3,9 +3,10 @@
 //!
 //! Invariants: a directory that [`CodeCache::unpacked`] names is complete and came from a file
 //! whose SHA-256 is its digest. Nothing is ever written outside the cache directory. A zip file
-//! that is refused leaves no byte behind.
+//! that is refused leaves no byte behind. Layers are unpacked like code, and laid over each other once
+//! for every list of them.
 //!
-//! Absences: layers and images are not here; neither is fetching (the blob store hands over a
+//! Absences: images are not here; neither is fetching (the blob store hands over a
 //! file). Nothing is evicted: whoever knows which code is in use says [`CodeCache::forget`].
 
 mod cache;
@@ -13,6 +14,7 @@ mod central;
 mod error;
 mod limits;
 mod links;
+mod merge;
 mod shelf;
 mod tree;
 mod unzip;

@@ -51,7 +51,12 @@ impl Shelf {
                 remove(&entry.path()).map_err(CodeError::Clear)?;
             }
         }
+        shelf.forget_merged(None).map_err(CodeError::Clear)?;
         Ok(shelf)
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub(super) fn task(&self, digest: &str) -> PathBuf {
@@ -103,9 +108,10 @@ impl Shelf {
         Ok(summary)
     }
 
-    /// Removes the code. It is out of its place at once, so that a half-removed tree is never
+    /// Removes the code, and the trees that it is a layer of. It is out of its place at once, so that a half-removed tree is never
     /// taken for a complete one.
     pub(super) fn forget(&self, digest: &str) -> Result<(), CodeError> {
+        self.forget_merged(Some(digest)).map_err(CodeError::Clear)?;
         let partial = self.partial(digest);
         remove(&partial).map_err(CodeError::Clear)?;
         match fs::rename(self.dir.join(digest), &partial) {
@@ -115,14 +121,14 @@ impl Shelf {
         }
     }
 
-    fn partial(&self, digest: &str) -> PathBuf {
+    pub(super) fn partial(&self, digest: &str) -> PathBuf {
         self.dir.join(format!("{PARTIAL}{digest}"))
     }
 }
 
 /// Unfinished code; gone when dropped, unless it was renamed to its place.
-struct Partial {
-    path: PathBuf,
+pub(super) struct Partial {
+    pub path: PathBuf,
 }
 
 impl Drop for Partial {
@@ -134,7 +140,7 @@ impl Drop for Partial {
 }
 
 /// Removes a tree, or nothing.
-fn remove(path: &Path) -> io::Result<()> {
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

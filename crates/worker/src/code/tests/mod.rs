@@ -6,6 +6,7 @@ mod fuzz;
 mod good;
 mod hostile;
 mod links;
+mod merge;
 
 use super::error::UnzipError;
 use super::limits::Limits;
