@@ -14,7 +14,7 @@ pub use downloads::Downloads;
 pub use server::serve;
 
 use lamplight_env::Env;
-use lamplight_rpc::{Catalog, CodeSource, Counting, Documents, Manager};
+use lamplight_rpc::{Catalog, CodeSource, Counting, Documents, Layers, Manager};
 use lamplight_services::logs::Logs;
 use std::sync::Arc;
 
@@ -33,6 +33,7 @@ pub struct Parts {
     pub options: Options,
     pub auth: Auth,
     pub catalog: Arc<dyn Catalog>,
+    pub layers: Arc<dyn Layers>,
     pub documents: Arc<dyn Documents>,
     pub code: Arc<dyn CodeSource>,
     pub counting: Arc<dyn Counting>,

@@ -150,7 +150,9 @@ fn limit(route: &Route) -> (usize, &str) {
         OperationRef::ByAction => "requested",
     };
     match name {
-        "CreateFunction" | "UpdateFunctionCode" => (limits::CODE_REQUEST, name),
+        "CreateFunction" | "UpdateFunctionCode" | "PublishLayerVersion" => {
+            (limits::CODE_REQUEST, name)
+        }
         "Invoke" => (limits::SYNC_PAYLOAD, "InvokeFunction"),
         _ => (limits::REQUEST, name),
     }

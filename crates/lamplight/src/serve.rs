@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use lamplight_control::catalog::{self, FunctionCatalog};
 use lamplight_control::counting::AccountCounting;
 use lamplight_control::documents::StoredDocuments;
+use lamplight_control::layers::StoredLayers;
 use lamplight_control::manager::{self, EnvironmentManager};
 use lamplight_control::placement::OneMachine;
 use lamplight_env::{Env, Tasks};
@@ -129,6 +130,10 @@ impl Server {
         .context("the functions cannot be read")?;
         let catalog = Arc::new(catalog);
         agent.set_code_source(Arc::clone(&catalog) as _);
+        let layers =
+            StoredLayers::load(Arc::clone(&store.meta) as _, Arc::clone(&catalog), env.clone())
+                .await
+                .map_err(anyhow::Error::msg)?;
         catalog.start();
 
         let documents = StoredDocuments::load(Arc::clone(&store.meta) as _).await;
@@ -146,6 +151,7 @@ impl Server {
             auth: auth(&config, &credentials),
             catalog: Arc::clone(&catalog) as _,
             code: catalog,
+            layers: Arc::new(layers),
             documents: Arc::new(documents),
             counting: Arc::new(AccountCounting::new(config.concurrent_executions)),
             manager,

@@ -42,8 +42,9 @@ pub fn of(scope: &Scope, record: &FunctionRecord, detail: Detail) -> Map<String,
         set("Environment", json!({ "Variables": variables }));
     }
     if !settings.layers.is_empty() {
-        let layers = settings.layers.iter().map(|arn| json!({ "Arn": arn })).collect::<Value>();
-        set("Layers", layers);
+        let layers = settings.layers.iter();
+        let shown = layers.map(|l| json!({ "Arn": l.arn, "CodeSize": l.code.size }));
+        set("Layers", shown.collect());
     }
     if let Some(runtime) = &settings.runtime {
         let version = Runtime::version_arn(&scope.region, runtime);

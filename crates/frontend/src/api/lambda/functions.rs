@@ -4,10 +4,8 @@
 use super::configuration::{self, Detail};
 use super::pages::{marker, next_marker, page_size};
 use super::settings::{self, flag, invalid, text};
-use super::{Request, catalog_error, code_signing, documents, function_ref, tags};
-use base64::Engine as _;
-use bytes::Bytes;
-use lamplight_model::{FunctionRecord, FunctionRef, PackageType, Qualifier, limits};
+use super::{Request, catalog_error, code_signing, documents, function_ref, layers, package, tags};
+use lamplight_model::{FunctionRecord, FunctionRef, Qualifier, limits};
 use lamplight_rpc::{CatalogError, CodeChange, Listing, NewFunction};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
@@ -19,9 +17,10 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
         return Err(invalid("The function name must not have a qualifier."));
     }
     refuse_publish_to(input)?;
-    let settings = settings::create(input)?;
+    let mut settings = settings::create(input)?;
+    settings.layers = layers::of_function(request)?.unwrap_or_default();
     let zip = match input.get("Code") {
-        Some(Value::Object(code)) => zip_file(code, settings.package_type)?,
+        Some(Value::Object(code)) => package::of_function(code, settings.package_type)?,
         _ => return Err(invalid("Please provide a source for function code.")),
     };
     let tags = tags::given(input)?;
@@ -99,7 +98,7 @@ pub async fn update_code(request: &Request<'_>) -> Result<Output, ApiError> {
     let function = function_ref(request)?;
     let record = request.parts.catalog.get(&function).map_err(catalog_error)?;
     let change = CodeChange {
-        zip: zip_file(input, record.settings.package_type)?,
+        zip: package::of_function(input, record.settings.package_type)?,
         architectures: input.get("Architectures").and_then(|list| {
             let list = list.as_array()?.iter();
             Some(list.filter_map(|item| Some(item.as_str()?.to_owned())).collect())
@@ -119,7 +118,11 @@ pub async fn update_code(request: &Request<'_>) -> Result<Output, ApiError> {
 pub async fn update_configuration(request: &Request<'_>) -> Result<Output, ApiError> {
     let function = function_ref(request)?;
     let input = request.input.clone();
+    let layers = layers::of_function(request)?;
     let change = move |settings: &mut lamplight_model::FunctionSettings| {
+        if let Some(layers) = layers {
+            settings.layers = layers;
+        }
         settings::apply(settings, &input).map_err(|error| CatalogError::Invalid(error.message))
     };
     let revision_id = text(request.input, "RevisionId");
@@ -179,41 +182,6 @@ fn members(
         Some(qualifier) => configuration::qualified(request.scope, record, detail, qualifier),
         None => configuration::of(request.scope, record, detail),
     }
-}
-
-/// The zip file of a `Code` object or of UpdateFunctionCode's own members.
-fn zip_file(code: &Map<String, Value>, package_type: PackageType) -> Result<Bytes, ApiError> {
-    let given = |name: &str| code.get(name).is_some_and(|value| !value.is_null());
-    match package_type {
-        PackageType::Zip if given("ImageUri") => {
-            return Err(invalid(
-                "Please don't provide ImageUri when updating a function with packageType Zip.",
-            ));
-        }
-        PackageType::Image => {
-            return Err(invalid("Container images are not supported by this server yet."));
-        }
-        PackageType::Zip => {}
-    }
-    if given("S3Bucket") || given("S3Key") {
-        return Err(invalid(
-            "Code from S3 is not supported by this server yet. Send the zip file itself.",
-        ));
-    }
-    let Some(zip) = code.get("ZipFile").and_then(Value::as_str) else {
-        return Err(invalid("Please provide a source for function code."));
-    };
-    let zip = base64::engine::general_purpose::STANDARD
-        .decode(zip)
-        .map_err(|_| ApiError::new("SerializationException", "ZipFile is not base64"))?;
-    if zip.len() > limits::ZIPPED_CODE {
-        return Err(ApiError::new(
-            "RequestEntityTooLargeException",
-            format!("Zipped size must be smaller than {} bytes", limits::ZIPPED_CODE),
-        )
-        .with_status(413));
-    }
-    Ok(zip.into())
 }
 
 /// `$LATEST.PUBLISHED` is for functions on capacity providers only.

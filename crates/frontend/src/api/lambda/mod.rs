@@ -6,6 +6,9 @@ mod documents;
 mod event_invoke;
 mod function_urls;
 mod functions;
+mod layer_policies;
+mod layers;
+mod package;
 mod pages;
 mod policies;
 mod settings;
@@ -23,6 +26,7 @@ use serde_json::{Map, Value};
 
 /// What is served; everything else of the model answers that it is not.
 pub const OPERATIONS: &[&str] = &[
+    "AddLayerVersionPermission",
     "AddPermission",
     "CreateCodeSigningConfig",
     "CreateFunction",
@@ -32,6 +36,7 @@ pub const OPERATIONS: &[&str] = &[
     "DeleteFunctionCodeSigningConfig",
     "DeleteFunctionEventInvokeConfig",
     "DeleteFunctionUrlConfig",
+    "DeleteLayerVersion",
     "DeleteResourcePolicy",
     "GetAccountSettings",
     "GetCodeSigningConfig",
@@ -41,6 +46,9 @@ pub const OPERATIONS: &[&str] = &[
     "GetFunctionEventInvokeConfig",
     "GetFunctionRecursionConfig",
     "GetFunctionUrlConfig",
+    "GetLayerVersion",
+    "GetLayerVersionByArn",
+    "GetLayerVersionPolicy",
     "GetPolicy",
     "GetResourcePolicy",
     "GetRuntimeManagementConfig",
@@ -50,14 +58,18 @@ pub const OPERATIONS: &[&str] = &[
     "ListFunctionUrlConfigs",
     "ListFunctions",
     "ListFunctionsByCodeSigningConfig",
+    "ListLayerVersions",
+    "ListLayers",
     "ListTags",
     "ListVersionsByFunction",
+    "PublishLayerVersion",
     "PublishVersion",
     "PutFunctionCodeSigningConfig",
     "PutFunctionEventInvokeConfig",
     "PutFunctionRecursionConfig",
     "PutResourcePolicy",
     "PutRuntimeManagementConfig",
+    "RemoveLayerVersionPermission",
     "RemovePermission",
     "TagResource",
     "UntagResource",
@@ -70,6 +82,7 @@ pub const OPERATIONS: &[&str] = &[
 
 pub async fn call(operation: &str, request: &Request<'_>) -> Result<Output, ApiError> {
     match operation {
+        "AddLayerVersionPermission" => layer_policies::add(request).await,
         "AddPermission" => policies::add(request).await,
         "CreateCodeSigningConfig" => code_signing::create(request).await,
         "CreateFunction" => functions::create(request).await,
@@ -79,6 +92,7 @@ pub async fn call(operation: &str, request: &Request<'_>) -> Result<Output, ApiE
         "DeleteFunctionCodeSigningConfig" => code_signing::delete_of_function(request).await,
         "DeleteFunctionEventInvokeConfig" => event_invoke::delete(request).await,
         "DeleteFunctionUrlConfig" => function_urls::delete(request).await,
+        "DeleteLayerVersion" => layers::delete(request).await,
         "DeleteResourcePolicy" => policies::delete_whole(request).await,
         "GetAccountSettings" => functions::account_settings(request).await,
         "GetCodeSigningConfig" => code_signing::get(request),
@@ -88,6 +102,9 @@ pub async fn call(operation: &str, request: &Request<'_>) -> Result<Output, ApiE
         "GetFunctionEventInvokeConfig" => event_invoke::get(request),
         "GetFunctionRecursionConfig" => upkeep::get_recursion(request),
         "GetFunctionUrlConfig" => function_urls::get(request),
+        "GetLayerVersion" => layers::get(request),
+        "GetLayerVersionByArn" => layers::get_by_arn(request),
+        "GetLayerVersionPolicy" => layer_policies::get(request),
         "GetPolicy" => policies::get(request).await,
         "GetResourcePolicy" => policies::get_whole(request).await,
         "GetRuntimeManagementConfig" => upkeep::get_runtime_management(request),
@@ -97,14 +114,18 @@ pub async fn call(operation: &str, request: &Request<'_>) -> Result<Output, ApiE
         "ListFunctionUrlConfigs" => function_urls::list(request),
         "ListFunctions" => functions::list(request).await,
         "ListFunctionsByCodeSigningConfig" => code_signing::list_functions(request),
+        "ListLayerVersions" => layers::list_versions(request),
+        "ListLayers" => layers::list(request),
         "ListTags" => tags::list(request),
         "ListVersionsByFunction" => versions::list(request).await,
+        "PublishLayerVersion" => layers::publish(request).await,
         "PublishVersion" => versions::publish(request).await,
         "PutFunctionCodeSigningConfig" => code_signing::put_of_function(request).await,
         "PutFunctionEventInvokeConfig" => event_invoke::put(request).await,
         "PutFunctionRecursionConfig" => upkeep::put_recursion(request).await,
         "PutResourcePolicy" => policies::put_whole(request).await,
         "PutRuntimeManagementConfig" => upkeep::put_runtime_management(request).await,
+        "RemoveLayerVersionPermission" => layer_policies::remove(request).await,
         "RemovePermission" => policies::remove(request).await,
         "TagResource" => tags::tag(request).await,
         "UntagResource" => tags::untag(request).await,

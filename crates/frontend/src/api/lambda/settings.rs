@@ -90,7 +90,8 @@ pub fn create(input: &Map<String, Value>) -> Result<FunctionSettings, ApiError> 
     Ok(settings)
 }
 
-/// What UpdateFunctionConfiguration does: members that are absent stay as they are.
+/// What UpdateFunctionConfiguration does: members that are absent stay as they are. Layers have to
+/// be looked up, so they are not for this pure function.
 pub fn apply(settings: &mut FunctionSettings, input: &Map<String, Value>) -> Result<(), ApiError> {
     if let Some(role) = text(input, "Role") {
         settings.role = role;
@@ -120,15 +121,6 @@ pub fn apply(settings: &mut FunctionSettings, input: &Map<String, Value>) -> Res
     }
     if let Some(environment) = input.get("Environment") {
         settings.environment = Some(variables(environment)?);
-    }
-    if let Some(layers) = texts(input, "Layers") {
-        if layers.len() > 5 {
-            return Err(invalid("Cannot reference more than 5 layers."));
-        }
-        if let Some(layer) = layers.first() {
-            return Err(invalid(format!("Layer version {layer} does not exist.")));
-        }
-        settings.layers = layers;
     }
     for name in ECHOED {
         match input.get(name) {
@@ -207,7 +199,7 @@ pub fn flag(input: &Map<String, Value>, name: &str) -> bool {
     input.get(name).and_then(Value::as_bool).unwrap_or(false)
 }
 
-fn texts(input: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
+pub fn texts(input: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
     let items = input.get(name)?.as_array()?;
     Some(items.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect())
 }

@@ -22,7 +22,7 @@ pub fn build(input: &Map<String, Value>, resource: &str) -> Result<Value, ApiErr
 }
 
 /// A service's name, an account's number, an ARN of an identity, or everybody.
-fn principal(given: &str) -> Result<Value, ApiError> {
+pub fn principal(given: &str) -> Result<Value, ApiError> {
     let is_account = |text: &str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
     if given == "*" {
         return Ok(json!("*"));
