@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const SYNC_PAYLOAD: usize = 6 * 1024 * 1024;
 /// What a runtime may post as its response. AWS: 6 MiB and 100 bytes, as its messages say.
 pub const RESPONSE_PAYLOAD: usize = 6_291_556;
+/// What a function may stream. AWS: 200 MB since 2025-07.
+pub const STREAMED_RESPONSE: usize = 200 * 1024 * 1024;
 /// The base64 text of `X-Amz-Client-Context`.
 pub const CLIENT_CONTEXT: usize = 3_583;
 /// A zip file sent inline.

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 use thiserror::Error;
+use tokio::sync::mpsc;
 
 /// An execution environment, unique for the life of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,11 +31,18 @@ pub struct Invocation {
     pub trace_id: Option<String>,
     /// Whether the caller wants the end of the log.
     pub tail: bool,
+    /// Takes a streamed response while the function writes it; without it the response is
+    /// collected. The worker waits for room in it, and goes on without it once it is closed.
+    pub stream: Option<mpsc::Sender<Bytes>>,
 }
+
+/// The largest piece of a response that is sent into [`Invocation::stream`]. Bytes.
+pub const CHUNK: usize = 32 * 1024;
 
 /// How a call ended. A function's own failure is an outcome, not an error.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
+    /// The response or the error document. Empty when the response was streamed.
     pub payload: Bytes,
     /// The `X-Amz-Function-Error` header: `Unhandled`.
     pub function_error: Option<&'static str>,
@@ -101,7 +109,7 @@ pub trait Worker: Send + Sync {
 }
 
 /// Told by a worker when an environment ended without being asked to.
-pub type Ended = tokio::sync::mpsc::UnboundedSender<EnvironmentId>;
+pub type Ended = mpsc::UnboundedSender<EnvironmentId>;
 
 /// What unpacking found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ pub use catalog::{
 };
 pub use documents::{Document, DocumentError, DocumentKey, Documents, Expected};
 pub use environment::{
-    Assignment, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Outdated, Placement,
+    Assignment, CHUNK, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Outdated, Placement,
     PrepareError, Prepared, Slot, StartError, Throttled, Worker,
 };
 pub use layers::{LayerFilter, LayerUpload, Layers, PublishedLayer};

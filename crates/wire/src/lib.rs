@@ -8,6 +8,7 @@
 mod answer;
 mod decode;
 mod encode;
+pub mod eventstream;
 pub mod model;
 mod percent;
 mod route;

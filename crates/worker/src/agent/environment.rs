@@ -300,7 +300,9 @@ impl Environment {
             CallEnd::Answer(Answer::Error { body, error_type }) => {
                 (body, Status::Error(error_type))
             }
-            CallEnd::Answer(Answer::TooLarge) => failed(failure::too_large()),
+            CallEnd::Answer(Answer::Streamed) => (Bytes::new(), Status::Success),
+            CallEnd::Answer(Answer::TooLarge { limit }) => failed(failure::too_large(limit)),
+            CallEnd::Answer(Answer::Truncated) => failed(failure::truncated(id)),
             CallEnd::InitFailed(failure) => failed(failure),
             CallEnd::Exited(exit) => failed(failure::exited(id, &exit)),
             CallEnd::NotStarted(why) => failed(failure::not_started(id, why)),

@@ -2,7 +2,6 @@
 
 use super::process::NotStarted;
 use bytes::Bytes;
-use lamplight_model::limits;
 use lamplight_sandbox::Exit;
 use std::time::Duration;
 
@@ -59,11 +58,19 @@ pub fn timed_out(request_id: &str, timeout: Duration) -> Failure {
     )
 }
 
-pub fn too_large() -> Failure {
-    let limit = limits::RESPONSE_PAYLOAD;
+/// `limit` is in bytes.
+pub fn too_large(limit: usize) -> Failure {
     failure(
         "Function.ResponseSizeTooLarge",
         format!("Response payload size exceeded maximum allowed payload size ({limit} bytes)."),
+    )
+}
+
+/// A streamed response ended before its end, and the runtime did not.
+pub fn truncated(request_id: &str) -> Failure {
+    failure(
+        "Runtime.TruncatedResponse",
+        format!("RequestId: {request_id} Error: The response broke off before its end"),
     )
 }
 
@@ -85,6 +92,7 @@ pub fn not_started(request_id: &str, why: NotStarted) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lamplight_model::limits;
 
     fn text(failure: Failure) -> serde_json::Value {
         serde_json::from_slice(&failure.payload).unwrap()
@@ -116,7 +124,7 @@ mod tests {
             "RequestId: id Error: fork/exec /var/task/bootstrap: exec format error"
         );
         assert_eq!(
-            text(too_large())["errorMessage"],
+            text(too_large(limits::RESPONSE_PAYLOAD))["errorMessage"],
             "Response payload size exceeded maximum allowed payload size (6291556 bytes)."
         );
     }

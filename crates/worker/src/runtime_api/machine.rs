@@ -16,6 +16,11 @@ pub enum Phase {
     Ready,
     /// Has an event and owes an answer.
     Running { request_id: String },
+    /// Sends a streamed answer.
+    Streaming { request_id: String },
+    /// The streamed answer broke off. What that means is told by what comes next: the runtime's
+    /// end, or its request for another event.
+    BrokenOff,
     /// Has answered and has not come back for the next event.
     ResponseSent,
 }
@@ -27,7 +32,7 @@ impl fmt::Display for Phase {
             Self::InitError => "InitError",
             Self::Ready => "Ready",
             Self::Running { .. } => "Running",
-            Self::ResponseSent => "InvocationResponse",
+            Self::Streaming { .. } | Self::BrokenOff | Self::ResponseSent => "InvocationResponse",
         })
     }
 }
@@ -67,6 +72,8 @@ pub enum Asked {
     Initialised,
     /// The environment is free for another call.
     Free,
+    /// The same, and the answer that broke off is not going to be finished.
+    GaveUp,
     /// It was waiting already; the new request takes the place of the old one.
     Again,
 }
@@ -85,7 +92,7 @@ impl Default for Machine {
 impl Machine {
     /// Whether an event was handed over and not answered, or initialisation failed.
     pub fn is_busy(&self) -> bool {
-        matches!(self.phase, Phase::Running { .. } | Phase::Started | Phase::InitError)
+        !matches!(self.phase, Phase::Ready | Phase::ResponseSent)
     }
 
     /// `GET /runtime/invocation/next`.
@@ -93,8 +100,9 @@ impl Machine {
         let asked = match &self.phase {
             Phase::Started => Asked::Initialised,
             Phase::ResponseSent => Asked::Free,
+            Phase::BrokenOff => Asked::GaveUp,
             Phase::Ready => Asked::Again,
-            busy @ (Phase::Running { .. } | Phase::InitError) => {
+            busy @ (Phase::Running { .. } | Phase::Streaming { .. } | Phase::InitError) => {
                 return Err(Refusal::transition(busy, "Ready"));
             }
         };
@@ -116,7 +124,8 @@ impl Machine {
     pub fn may_answer(&self, request_id: &str) -> Result<(), Refusal> {
         match &self.phase {
             Phase::Running { request_id: running } if running == request_id => Ok(()),
-            Phase::Started | Phase::InitError => {
+            // AWS: an error has to come before the first byte, or in the trailers.
+            Phase::Started | Phase::InitError | Phase::Streaming { .. } => {
                 Err(Refusal::transition(&self.phase, "InvocationResponse"))
             }
             _ => Err(Refusal::unknown_id()),
@@ -128,6 +137,33 @@ impl Machine {
         self.may_answer(request_id)?;
         self.phase = Phase::ResponseSent;
         Ok(())
+    }
+
+    /// A streamed answer begins; no other one is taken from here on.
+    pub fn begin_stream(&mut self, request_id: &str) -> Result<(), Refusal> {
+        self.may_answer(request_id)?;
+        self.phase = Phase::Streaming { request_id: request_id.to_owned() };
+        Ok(())
+    }
+
+    /// The streamed answer is there. An end of another call's stream is refused.
+    pub fn end_stream(&mut self, request_id: &str) -> Result<(), Refusal> {
+        self.leave_stream(request_id, Phase::ResponseSent)
+    }
+
+    /// The connection of the streamed answer went away before its end.
+    pub fn break_off(&mut self, request_id: &str) -> Result<(), Refusal> {
+        self.leave_stream(request_id, Phase::BrokenOff)
+    }
+
+    fn leave_stream(&mut self, request_id: &str, to: Phase) -> Result<(), Refusal> {
+        match &self.phase {
+            Phase::Streaming { request_id: streaming } if streaming == request_id => {
+                self.phase = to;
+                Ok(())
+            }
+            _ => Err(Refusal::unknown_id()),
+        }
     }
 
     /// `POST /runtime/init/error`.
@@ -180,6 +216,33 @@ mod tests {
         let refusal = machine.next().unwrap_err();
         assert_eq!((refusal.status, refusal.error_type), (403, "InvalidStateTransition"));
         machine.answer("a").unwrap();
+    }
+
+    #[test]
+    fn a_stream_is_one_answer_from_its_first_byte() {
+        let mut machine = running();
+        assert_eq!(machine.begin_stream("stale").unwrap_err().status, 400);
+        machine.begin_stream("a").unwrap();
+        assert!(machine.is_busy());
+        for refused in [machine.answer("a"), machine.begin_stream("a"), machine.next().map(drop)] {
+            assert_eq!(refused.unwrap_err().status, 403);
+        }
+        assert_eq!(machine.end_stream("stale").unwrap_err().status, 400);
+        machine.end_stream("a").unwrap();
+        assert_eq!(machine.break_off("a").unwrap_err().status, 400);
+        assert_eq!(machine.next(), Ok(Asked::Free));
+    }
+
+    #[test]
+    fn a_stream_that_broke_off_is_given_up_with_the_next_request() {
+        let mut machine = running();
+        machine.begin_stream("a").unwrap();
+        machine.break_off("a").unwrap();
+        assert!(machine.is_busy());
+        assert_eq!(machine.answer("a").unwrap_err().status, 400);
+        assert!(!machine.deliver("b"));
+        assert_eq!(machine.next(), Ok(Asked::GaveUp));
+        assert!(machine.deliver("b"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! against the one call that runs, and a request that makes no sense gets AWS's refusal.
 
 mod machine;
+mod response;
 mod server;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ pub use machine::Refusal;
 use machine::{Asked, Machine};
 pub use server::serve;
 use std::sync::{Mutex, MutexGuard};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// An event on its way to the runtime.
 #[derive(Debug, Clone)]
@@ -27,13 +28,19 @@ pub struct Delivery {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Response(Bytes),
+    /// The caller has got the response already.
+    Streamed,
     /// The error document, passed to the caller as it is.
     Error {
         body: Bytes,
         error_type: String,
     },
-    /// The response was over the limit and was refused.
-    TooLarge,
+    /// The response was over the limit, in bytes, and was refused.
+    TooLarge {
+        limit: usize,
+    },
+    /// A streamed response broke off, and the runtime went on with its life.
+    Truncated,
 }
 
 /// How initialisation ended.
@@ -52,6 +59,8 @@ struct Inner {
     undelivered: Option<Delivery>,
     on_init: Option<oneshot::Sender<Init>>,
     on_answer: Option<oneshot::Sender<Answer>>,
+    /// The caller's end of a streamed response.
+    stream: Option<mpsc::Sender<Bytes>>,
 }
 
 /// The shell around the state machine: channels between the sockets and the environment.
@@ -81,6 +90,7 @@ impl RuntimeApi {
         }
         let (sender, receiver) = oneshot::channel();
         inner.on_answer = Some(sender);
+        inner.stream.clone_from(&delivery.call.stream);
         let unsent = match inner.waiter.take() {
             Some(waiter) => waiter.send(delivery).err(),
             None => Some(delivery),
@@ -109,8 +119,10 @@ impl RuntimeApi {
             let _ = sender.send(delivery);
             return Ok(receiver);
         }
-        if inner.machine.next()? == Asked::Initialised {
-            inner.settle_init(Init::Done);
+        match inner.machine.next()? {
+            Asked::Initialised => inner.settle_init(Init::Done),
+            Asked::GaveUp => inner.settle_answer(Answer::Truncated),
+            Asked::Free | Asked::Again => {}
         }
         inner.waiter = Some(sender);
         Ok(receiver)
@@ -128,11 +140,27 @@ impl RuntimeApi {
     fn answer(&self, request_id: &str, answer: Answer) -> Result<(), Refusal> {
         let mut inner = self.lock();
         inner.machine.answer(request_id)?;
-        if let Some(caller) = inner.on_answer.take() {
-            // The call may have timed out in this moment; its answer is then nobody's.
-            let _ = caller.send(answer);
-        }
+        inner.settle_answer(answer);
         Ok(())
+    }
+
+    /// A streamed response begins. Gives the caller's end of it, where the caller wants one.
+    fn begin_stream(&self, request_id: &str) -> Result<Option<mpsc::Sender<Bytes>>, Refusal> {
+        let mut inner = self.lock();
+        inner.machine.begin_stream(request_id)?;
+        Ok(inner.stream.take())
+    }
+
+    fn end_stream(&self, request_id: &str, answer: Answer) -> Result<(), Refusal> {
+        let mut inner = self.lock();
+        inner.machine.end_stream(request_id)?;
+        inner.settle_answer(answer);
+        Ok(())
+    }
+
+    /// A streamed response will not come to its end. Says nothing when it already has.
+    fn break_off(&self, request_id: &str) {
+        let _ = self.lock().machine.break_off(request_id);
     }
 
     fn init_error(&self, body: Bytes, error_type: String) -> Result<(), Refusal> {
@@ -144,6 +172,13 @@ impl RuntimeApi {
 }
 
 impl Inner {
+    fn settle_answer(&mut self, answer: Answer) {
+        if let Some(caller) = self.on_answer.take() {
+            // The call may have timed out in this moment; its answer is then nobody's.
+            let _ = caller.send(answer);
+        }
+    }
+
     fn settle_init(&mut self, init: Init) {
         if let Some(environment) = self.on_init.take() {
             let _ = environment.send(init);

@@ -1,5 +1,6 @@
 //! HTTP in front of the Runtime API.
 
+use super::response::response;
 use super::{Answer, Delivery, Refusal, RuntimeApi};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -9,7 +10,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use lamplight_env::Tasks;
-use lamplight_model::limits;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -18,8 +18,11 @@ use tokio::net::TcpListener;
 const CONNECTIONS: usize = 64;
 /// AWS: error documents over this are cut; a legitimate one is far smaller.
 const ERROR_BODY: usize = 1024 * 1024;
+/// What is read ahead from a connection: a head with AWS's largest header (64 KB of error cause)
+/// has to fit, and a streamed response whose caller is slow should not hold much more. Bytes.
+const READ_AHEAD: usize = 128 * 1024;
 
-type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Full<Bytes>>;
 
 /// Serves the listener of one environment until it is closed or `api` is dropped by all others.
 pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>, tasks: Tasks) {
@@ -41,8 +44,10 @@ pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>, tasks: Tasks) {
                 async move { Ok::<_, Infallible>(handle(&api, request).await) }
             });
             // A runtime may hold a connection open for as long as its environment lives.
-            let served =
-                http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let served = http1::Builder::new()
+                .max_buf_size(READ_AHEAD)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
             if let Err(error) = served {
                 tracing::debug!(%error, "a runtime's connection ended");
             }
@@ -52,24 +57,21 @@ pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>, tasks: Tasks) {
 }
 
 async fn handle(api: &RuntimeApi, request: Request<Incoming>) -> Reply {
-    let path = request.uri().path().to_owned();
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
     if path == "/ping" {
         return reply(StatusCode::OK, "text/plain", "pong");
     }
     let Some(path) = path.strip_prefix("/2018-06-01/runtime/") else {
         return reply(StatusCode::NOT_FOUND, "text/plain", "404 page not found\n");
     };
-    let answered = match (request.method(), path.split('/').collect::<Vec<_>>().as_slice()) {
+    let answered = match (&head.method, path.split('/').collect::<Vec<_>>().as_slice()) {
         (&Method::GET, ["invocation", "next"]) => next(api).await,
         (&Method::POST, ["invocation", id, "response"]) => {
-            response(api, id, request.headers().clone(), request.into_body()).await
+            response(api, id, &head.headers, body).await
         }
-        (&Method::POST, ["invocation", id, "error"]) => {
-            error(api, id, request.headers().clone(), request.into_body()).await
-        }
-        (&Method::POST, ["init", "error"]) => {
-            init_error(api, request.headers().clone(), request.into_body()).await
-        }
+        (&Method::POST, ["invocation", id, "error"]) => error(api, id, &head.headers, body).await,
+        (&Method::POST, ["init", "error"]) => init_error(api, &head.headers, body).await,
         (
             _,
             ["invocation", "next"] | ["invocation", _, "response" | "error"] | ["init", "error"],
@@ -123,76 +125,25 @@ fn event(delivery: Delivery) -> Result<Reply, Box<Delivery>> {
     Ok(response)
 }
 
-async fn response(
-    api: &RuntimeApi,
-    id: &str,
-    headers: HeaderMap,
-    body: Incoming,
-) -> Result<Reply, Refusal> {
-    api.may_answer(id)?;
-    let mode = headers.get("lambda-runtime-function-response-mode");
-    if mode.is_some_and(|mode| mode.as_bytes() != b"streaming") {
-        return Err(Refusal {
-            status: 400,
-            error_type: "InvalidFunctionResponseMode",
-            message: "Invalid function response mode".to_owned(),
-        });
-    }
-    match Limited::new(body, limits::RESPONSE_PAYLOAD).collect().await {
-        Ok(body) => {
-            let trailers = body.trailers().cloned();
-            let bytes = body.to_bytes();
-            api.answer(id, streamed(bytes, trailers))?;
-            Ok(accepted())
-        }
-        Err(error) if error.is::<LengthLimitError>() => {
-            api.answer(id, Answer::TooLarge)?;
-            Err(Refusal {
-                status: 413,
-                error_type: "RequestEntityTooLarge",
-                message: format!(
-                    "Exceeded maximum allowed payload size ({} bytes).",
-                    limits::RESPONSE_PAYLOAD
-                ),
-            })
-        }
-        Err(_) => Err(truncated()),
-    }
-}
-
-/// A streamed response that a caller wants whole: an error in its trailers is the call's error.
-fn streamed(body: Bytes, trailers: Option<HeaderMap>) -> Answer {
-    use base64::Engine as _;
-    let text = |name: &str| Some(trailers.as_ref()?.get(name)?.to_str().ok()?.to_owned());
-    match text("lambda-runtime-function-error-type") {
-        Some(error_type) => {
-            let body = text("lambda-runtime-function-error-body").unwrap_or_default();
-            let body = base64::engine::general_purpose::STANDARD.decode(body).unwrap_or_default();
-            Answer::Error { body: body.into(), error_type }
-        }
-        None => Answer::Response(body),
-    }
-}
-
 async fn error(
     api: &RuntimeApi,
     id: &str,
-    headers: HeaderMap,
+    headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Reply, Refusal> {
     api.may_answer(id)?;
     let body = error_body(body).await?;
-    api.answer(id, Answer::Error { body, error_type: error_type(&headers, "Function.Unknown") })?;
+    api.answer(id, Answer::Error { body, error_type: error_type(headers, "Function.Unknown") })?;
     Ok(accepted())
 }
 
 async fn init_error(
     api: &RuntimeApi,
-    headers: HeaderMap,
+    headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Reply, Refusal> {
     let body = error_body(body).await?;
-    api.init_error(body, error_type(&headers, "Runtime.Unknown"))?;
+    api.init_error(body, error_type(headers, "Runtime.Unknown"))?;
     Ok(accepted())
 }
 
@@ -208,7 +159,7 @@ async fn error_body(body: Incoming) -> Result<Bytes, Refusal> {
     }
 }
 
-fn truncated() -> Refusal {
+pub(super) fn truncated() -> Refusal {
     Refusal {
         status: 400,
         error_type: "TruncatedHTTPRequest",
@@ -217,7 +168,7 @@ fn truncated() -> Refusal {
 }
 
 /// AWS: kept when it looks like `Runtime.Name` or `Function.Name`, else replaced.
-fn error_type(headers: &HeaderMap, otherwise: &str) -> String {
+pub(super) fn error_type(headers: &HeaderMap, otherwise: &str) -> String {
     let given = headers
         .get("lambda-runtime-function-error-type")
         .and_then(|value| value.to_str().ok())
@@ -231,7 +182,7 @@ fn error_type(headers: &HeaderMap, otherwise: &str) -> String {
     if well_formed { given.to_owned() } else { otherwise.to_owned() }
 }
 
-fn accepted() -> Reply {
+pub(super) fn accepted() -> Reply {
     reply(StatusCode::ACCEPTED, "application/json", "{\"status\":\"OK\"}\n")
 }
 
@@ -260,7 +211,7 @@ mod tests {
         let kept = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("lambda-runtime-function-error-type", text.parse().unwrap());
-            error_type(&headers, "Function.Unknown")
+            error_type(headers, "Function.Unknown")
         };
         assert_eq!(kept("Runtime.ImportModuleError"), "Runtime.ImportModuleError");
         assert_eq!(kept("Function.Custom"), "Function.Custom");
