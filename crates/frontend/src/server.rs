@@ -6,7 +6,8 @@ use crate::body::{Bodies, Refused};
 use bytes::Bytes;
 use http::request::Parts as Head;
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -26,7 +27,9 @@ const CONNECTIONS: usize = 4096;
 /// A request's head has to be there within this time.
 const HEAD: Duration = Duration::from_secs(10);
 
-type Reply = Response<Full<Bytes>>;
+/// Most bodies are there at once; some are written while the client reads.
+type Content = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
+type Reply = Response<Content>;
 
 /// Serves until the stop signal, then lets requests in flight end.
 pub async fn serve(listener: TcpListener, parts: Arc<Parts>) {
@@ -84,7 +87,7 @@ async fn handle(parts: &Arc<Parts>, bodies: &Bodies, request: Request<Incoming>)
     let request_id = parts.env.random.uuid();
     let (head, body) = request.into_parts();
     if head.uri.path() == "/_lamplight/health" {
-        return Response::new(Full::new(Bytes::from_static(b"ok\n")));
+        return Response::new(whole(Bytes::from_static(b"ok\n")));
     }
     if let Some(requested) = parts.downloads.requested(&head, &*parts.env.clock) {
         return match requested {
@@ -98,7 +101,7 @@ async fn handle(parts: &Arc<Parts>, bodies: &Bodies, request: Request<Incoming>)
     };
     let service = route.service;
     match answer(parts, bodies, (&head, body), &route, &request_id).await {
-        Ok(response) => response.map(Full::new),
+        Ok(reply) => reply,
         Err(error) => refusal(Some(service), &error, &request_id),
     }
 }
@@ -110,7 +113,7 @@ async fn answer(
     (head, body): (&Head, Incoming),
     route: &Route,
     request_id: &str,
-) -> Result<Response<Bytes>, ApiError> {
+) -> Result<Reply, ApiError> {
     let (limit, name) = limit(route);
     let too_large = || {
         ApiError::new(
@@ -139,8 +142,16 @@ async fn answer(
     let call = decode(route, head, body)?;
     validate(&call)?;
     let (service, operation) = (call.service, call.operation);
-    let output = api::call(parts, head, (&caller, &scope), call, request_id).await?;
-    Ok(encode_output(service, operation, output, request_id))
+    let answer = api::call(parts, head, (&caller, &scope), call, request_id).await?;
+    let response = encode_output(service, operation, answer.output, request_id);
+    Ok(match answer.stream {
+        Some(stream) => response.map(|_| Either::Right(stream)),
+        None => response.map(whole),
+    })
+}
+
+fn whole(body: Bytes) -> Content {
+    Either::Left(Full::new(body))
 }
 
 /// How large the body of an operation may be, and what AWS calls the operation in its refusal.
@@ -154,6 +165,7 @@ fn limit(route: &Route) -> (usize, &str) {
             (limits::CODE_REQUEST, name)
         }
         "Invoke" => (limits::SYNC_PAYLOAD, "InvokeFunction"),
+        "InvokeWithResponseStream" => (limits::SYNC_PAYLOAD, name),
         _ => (limits::REQUEST, name),
     }
 }
@@ -165,7 +177,7 @@ fn refusal(service: Option<&'static Service>, error: &ApiError, request_id: &str
     {
         response.headers_mut().entry(http::header::RETRY_AFTER).or_insert(seconds);
     }
-    response.map(Full::new)
+    response.map(whole)
 }
 
 async fn download(parts: &Parts, digest: &str, request_id: &str) -> Reply {
@@ -182,7 +194,7 @@ async fn download(parts: &Parts, digest: &str, request_id: &str) -> Reply {
         Ok(bytes) => bytes,
         Err(error) => return gone(&error),
     };
-    let mut response = Response::new(Full::new(Bytes::from(bytes)));
+    let mut response = Response::new(whole(Bytes::from(bytes)));
     *response.status_mut() = StatusCode::OK;
     let zip = http::HeaderValue::from_static("application/zip");
     response.headers_mut().insert(http::header::CONTENT_TYPE, zip);

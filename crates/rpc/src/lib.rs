@@ -13,8 +13,8 @@ pub use catalog::{
 };
 pub use documents::{Document, DocumentError, DocumentKey, Documents, Expected};
 pub use environment::{
-    Assignment, CHUNK, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Outdated, Placement,
-    PrepareError, Prepared, Slot, StartError, Throttled, Worker,
+    Assignment, CHUNK, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Outdated,
+    Placement, PrepareError, Prepared, Slot, StartError, Throttled, Worker,
 };
 pub use layers::{LayerFilter, LayerUpload, Layers, PublishedLayer};
 pub use logs::{LogEvent, LogSink};

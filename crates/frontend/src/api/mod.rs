@@ -5,10 +5,12 @@ pub mod lambda;
 use crate::Parts;
 use crate::auth::Caller;
 use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
 use lamplight_model::Scope;
 use lamplight_services::{logs, sts};
 use lamplight_wire::{ApiError, Call, Output};
 use serde_json::{Map, Value};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 /// One request, as operations see it.
@@ -22,6 +24,19 @@ pub struct Request<'a> {
     /// The raw payload, where the operation has one.
     pub payload: Option<Bytes>,
     pub request_id: &'a str,
+}
+
+/// What a call is answered with.
+pub struct Answer {
+    pub output: Output,
+    /// The body, where the operation writes it while it goes on.
+    pub stream: Option<UnsyncBoxBody<Bytes, Infallible>>,
+}
+
+impl From<Output> for Answer {
+    fn from(output: Output) -> Self {
+        Self { output, stream: None }
+    }
 }
 
 /// The operations that are served, by the model's name of their service.
@@ -40,15 +55,15 @@ pub async fn call(
     (caller, scope): (&Caller, &Scope),
     call: Call,
     request_id: &str,
-) -> Result<Output, ApiError> {
+) -> Result<Answer, ApiError> {
     let operation = call.operation.name.as_str();
     let (service, payload) = (call.service.name.as_str(), call.payload);
     if !served(service).contains(&operation) {
         return Err(not_served(operation));
     }
     match service {
-        "logs" => parts.logs.call(operation, scope, call.input).await,
-        "sts" => sts::call(operation, &caller.identity(), call.input),
+        "logs" => parts.logs.call(operation, scope, call.input).await.map(Answer::from),
+        "sts" => sts::call(operation, &caller.identity(), call.input).map(Answer::from),
         _ => {
             let input = &call.input;
             let request =

@@ -4,6 +4,10 @@
 //! logged, and gives back what it held.
 
 mod outlive;
+mod running;
+mod stream;
+
+pub use stream::invoke_with_response_stream;
 
 use crate::Parts;
 use crate::api::Request;
@@ -22,7 +26,22 @@ use std::sync::Arc;
 /// How many environments that turn out to be gone a call tries before it gives up.
 const TRIES: usize = 16;
 
+/// A call that passed all checks, with its unit of concurrency.
+struct Checked {
+    target: Arc<Target>,
+    call: Invocation,
+    slot: Slot,
+}
+
 pub async fn invoke(request: &Request<'_>) -> Result<Output, ApiError> {
+    let Some(checked) = check(request)? else { return Ok(dry_run()) };
+    let target = Arc::clone(&checked.target);
+    let outcome = Outlive::new(&request.parts.env.tasks, work(request, checked)).await?;
+    Ok(reply(&target, outcome))
+}
+
+/// What every kind of call has to pass. `None` for a caller that only wants to know.
+fn check(request: &Request<'_>) -> Result<Option<Checked>, ApiError> {
     let function = function_ref(request)?;
     let payload = request.payload.clone().unwrap_or_default();
     check_payload(&payload)?;
@@ -30,7 +49,7 @@ pub async fn invoke(request: &Request<'_>) -> Result<Output, ApiError> {
     let member = |name: &str| request.input.get(name).and_then(Value::as_str);
     match member("InvocationType").unwrap_or("RequestResponse") {
         "RequestResponse" => {}
-        "DryRun" => return Ok(Output { status: Some(204), ..Output::default() }),
+        "DryRun" => return Ok(None),
         other => {
             return Err(ApiError::new(
                 "InvalidParameterValueException",
@@ -48,11 +67,22 @@ pub async fn invoke(request: &Request<'_>) -> Result<Output, ApiError> {
         client_context: member("ClientContext").map(client_context).transpose()?,
         trace_id: Some(trace_id(&request.head.headers, request)),
         tail: member("LogType") == Some("Tail"),
+        stream: None,
     };
     let slot = request.parts.counting.admit(&target.function).map_err(throttled)?;
-    let run = run(Arc::clone(request.parts), Arc::clone(&target), call, slot);
-    let outcome = Outlive::new(&request.parts.env.tasks, run).await?;
-    Ok(reply(&target, outcome))
+    Ok(Some(Checked { target, call, slot }))
+}
+
+fn dry_run() -> Output {
+    Output { status: Some(204), ..Output::default() }
+}
+
+/// The call itself, for whoever drives it. It must be driven to its end.
+fn work(
+    request: &Request<'_>,
+    Checked { target, call, slot }: Checked,
+) -> impl Future<Output = Result<Outcome, ApiError>> + Send + 'static {
+    run(Arc::clone(request.parts), target, call, slot)
 }
 
 async fn run(

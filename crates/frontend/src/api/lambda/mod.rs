@@ -17,7 +17,7 @@ mod tags;
 mod upkeep;
 mod versions;
 
-use super::Request;
+use super::{Answer, Request};
 use crate::invoke;
 use lamplight_model::{FunctionRef, NameError};
 use lamplight_rpc::CatalogError;
@@ -53,6 +53,7 @@ pub const OPERATIONS: &[&str] = &[
     "GetResourcePolicy",
     "GetRuntimeManagementConfig",
     "Invoke",
+    "InvokeWithResponseStream",
     "ListCodeSigningConfigs",
     "ListFunctionEventInvokeConfigs",
     "ListFunctionUrlConfigs",
@@ -80,7 +81,15 @@ pub const OPERATIONS: &[&str] = &[
     "UpdateFunctionUrlConfig",
 ];
 
-pub async fn call(operation: &str, request: &Request<'_>) -> Result<Output, ApiError> {
+pub async fn call(operation: &str, request: &Request<'_>) -> Result<Answer, ApiError> {
+    match operation {
+        "InvokeWithResponseStream" => invoke::invoke_with_response_stream(request).await,
+        _ => answer(operation, request).await.map(Answer::from),
+    }
+}
+
+/// The operations whose answers are there at once.
+async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiError> {
     match operation {
         "AddLayerVersionPermission" => layer_policies::add(request).await,
         "AddPermission" => policies::add(request).await,

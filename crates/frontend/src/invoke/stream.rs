@@ -1,0 +1,136 @@
+//! InvokeWithResponseStream: the same call as Invoke, its response told as events while it is
+//! written.
+//!
+//! The head is sent with the first event, so that a call that never began is still answered with
+//! its error. What a caller does not read is held back at the function: nothing is queued here.
+
+use super::running::{Running, Step};
+use super::{Checked, check, dry_run, work};
+use crate::api::{Answer, Request};
+use base64::Engine as _;
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use lamplight_rpc::Outcome;
+use lamplight_wire::{ApiError, Output, eventstream};
+use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::sync::mpsc;
+
+pub async fn invoke_with_response_stream(request: &Request<'_>) -> Result<Answer, ApiError> {
+    let Some(checked) = check(request)? else { return Ok(dry_run().into()) };
+    let version = checked.target.version.to_string();
+    let mut events = Events::new(begin_stream(request, checked));
+    events.head().await?;
+    let mut output = Output::default();
+    output.members.insert("StatusCode".to_owned(), json!(200));
+    output.members.insert("ExecutedVersion".to_owned(), json!(version));
+    Ok(Answer { output, stream: Some(http_body_util::combinators::UnsyncBoxBody::new(events)) })
+}
+
+/// Starts a call whose response is taken while the function writes it.
+fn begin_stream(request: &Request<'_>, mut checked: Checked) -> Running {
+    // One piece is on its way, another waits at the function.
+    let (sender, chunks) = mpsc::channel(1);
+    checked.call.stream = Some(sender);
+    // A task from the start: a caller that does not read must not keep its call from timing out.
+    Running::new(chunks, request.parts.env.tasks.spawn(work(request, checked)))
+}
+
+/// The events of a call, framed.
+struct Events {
+    /// Absent when the call is over.
+    running: Option<Running>,
+    framed: VecDeque<Bytes>,
+}
+
+impl Events {
+    fn new(running: Running) -> Self {
+        Self { running: Some(running), framed: VecDeque::new() }
+    }
+
+    /// Waits for the first event, or for the error of a call that had none.
+    async fn head(&mut self) -> Result<(), ApiError> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        match poll_fn(|cx| running.poll_step(cx)).await {
+            Step::End(Err(error)) => {
+                self.running = None;
+                Err(error)
+            }
+            step => {
+                self.take(step);
+                Ok(())
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Chunk(chunk) => self.framed.push_back(payload_chunk(&chunk)),
+            Step::End(ended) => {
+                self.running = None;
+                if let Ok(Outcome { payload, function_error: None, .. }) = &ended
+                    && !payload.is_empty()
+                {
+                    self.framed.push_back(payload_chunk(payload));
+                }
+                self.framed.push_back(invoke_complete(ended));
+            }
+        }
+    }
+}
+
+impl Body for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.framed.is_empty()
+            && let Some(running) = &mut self.running
+        {
+            let step = ready!(running.poll_step(cx));
+            self.take(step);
+        }
+        Poll::Ready(self.framed.pop_front().map(|framed| Ok(Frame::data(framed))))
+    }
+}
+
+/// The limits of responses are below that of a frame.
+fn framed(event: &str, content_type: &str, payload: &[u8]) -> Bytes {
+    eventstream::event(event, content_type, payload).unwrap_or_else(|| {
+        tracing::error!(event, bytes = payload.len(), "an event that cannot be framed is left out");
+        Bytes::new()
+    })
+}
+
+fn payload_chunk(chunk: &[u8]) -> Bytes {
+    framed("PayloadChunk", "application/octet-stream", chunk)
+}
+
+fn invoke_complete(ended: Result<Outcome, ApiError>) -> Bytes {
+    let mut members = Map::new();
+    let mut set = |name: &str, value: String| members.insert(name.to_owned(), Value::String(value));
+    match ended {
+        Ok(outcome) => {
+            if let Some(error) = outcome.function_error {
+                set("ErrorCode", error.to_owned());
+                set("ErrorDetails", String::from_utf8_lossy(&outcome.payload).into_owned());
+            }
+            if let Some(tail) = outcome.log_tail {
+                set("LogResult", base64::engine::general_purpose::STANDARD.encode(tail));
+            }
+        }
+        // The head is sent, so this is the only place left to say it.
+        Err(error) => {
+            set("ErrorCode", error.code.into_owned());
+            set("ErrorDetails", error.message);
+        }
+    }
+    framed("InvokeComplete", "application/json", Value::Object(members).to_string().as_bytes())
+}
