@@ -72,7 +72,9 @@ pub enum Asked {
     Initialised,
     /// The environment is free for another call.
     Free,
-    /// The same, and the answer that broke off is not going to be finished.
+    /// It has to wait for the end of its stream, which it may know of sooner than we do.
+    Later,
+    /// The environment is free, and the answer that broke off is not going to be finished.
     GaveUp,
     /// It was waiting already; the new request takes the place of the old one.
     Again,
@@ -102,7 +104,8 @@ impl Machine {
             Phase::ResponseSent => Asked::Free,
             Phase::BrokenOff => Asked::GaveUp,
             Phase::Ready => Asked::Again,
-            busy @ (Phase::Running { .. } | Phase::Streaming { .. } | Phase::InitError) => {
+            Phase::Streaming { .. } => return Ok(Asked::Later),
+            busy @ (Phase::Running { .. } | Phase::InitError) => {
                 return Err(Refusal::transition(busy, "Ready"));
             }
         };
@@ -224,9 +227,10 @@ mod tests {
         assert_eq!(machine.begin_stream("stale").unwrap_err().status, 400);
         machine.begin_stream("a").unwrap();
         assert!(machine.is_busy());
-        for refused in [machine.answer("a"), machine.begin_stream("a"), machine.next().map(drop)] {
+        for refused in [machine.answer("a"), machine.begin_stream("a")] {
             assert_eq!(refused.unwrap_err().status, 403);
         }
+        assert_eq!(machine.next(), Ok(Asked::Later));
         assert_eq!(machine.end_stream("stale").unwrap_err().status, 400);
         machine.end_stream("a").unwrap();
         assert_eq!(machine.break_off("a").unwrap_err().status, 400);

@@ -14,7 +14,7 @@ pub use machine::Refusal;
 use machine::{Asked, Machine};
 pub use server::serve;
 use std::sync::{Mutex, MutexGuard};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// An event on its way to the runtime.
 #[derive(Debug, Clone)]
@@ -67,6 +67,8 @@ struct Inner {
 #[derive(Default)]
 pub struct RuntimeApi {
     inner: Mutex<Inner>,
+    /// A stream has ended, one way or the other.
+    stream_over: Notify,
 }
 
 impl RuntimeApi {
@@ -111,21 +113,33 @@ impl RuntimeApi {
         inner.undelivered.is_some() || inner.machine.is_busy()
     }
 
-    fn next(&self) -> Result<oneshot::Receiver<Delivery>, Refusal> {
+    async fn next(&self) -> Result<oneshot::Receiver<Delivery>, Refusal> {
+        loop {
+            let stream_over = self.stream_over.notified();
+            if let Some(event) = self.try_next()? {
+                return Ok(event);
+            }
+            stream_over.await;
+        }
+    }
+
+    /// `None` while a stream is open.
+    fn try_next(&self) -> Result<Option<oneshot::Receiver<Delivery>>, Refusal> {
         let mut inner = self.lock();
         let (sender, receiver) = oneshot::channel();
         if let Some(delivery) = inner.undelivered.take() {
             // The event was meant for this request; a receiver in hand cannot be gone.
             let _ = sender.send(delivery);
-            return Ok(receiver);
+            return Ok(Some(receiver));
         }
         match inner.machine.next()? {
             Asked::Initialised => inner.settle_init(Init::Done),
             Asked::GaveUp => inner.settle_answer(Answer::Truncated),
+            Asked::Later => return Ok(None),
             Asked::Free | Asked::Again => {}
         }
         inner.waiter = Some(sender);
-        Ok(receiver)
+        Ok(Some(receiver))
     }
 
     /// The connection went away after an event was sent into it and before it was written.
@@ -155,12 +169,16 @@ impl RuntimeApi {
         let mut inner = self.lock();
         inner.machine.end_stream(request_id)?;
         inner.settle_answer(answer);
+        drop(inner);
+        self.stream_over.notify_waiters();
         Ok(())
     }
 
     /// A streamed response will not come to its end. Says nothing when it already has.
     fn break_off(&self, request_id: &str) {
-        let _ = self.lock().machine.break_off(request_id);
+        if self.lock().machine.break_off(request_id).is_ok() {
+            self.stream_over.notify_waiters();
+        }
     }
 
     fn init_error(&self, body: Bytes, error_type: String) -> Result<(), Refusal> {

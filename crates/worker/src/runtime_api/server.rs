@@ -84,7 +84,7 @@ async fn handle(api: &RuntimeApi, request: Request<Incoming>) -> Reply {
 }
 
 async fn next(api: &RuntimeApi) -> Result<Reply, Refusal> {
-    match api.next()?.await {
+    match api.next().await?.await {
         Ok(delivery) => event(delivery).or_else(|delivery| {
             api.undeliver(*delivery);
             Ok(reply(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", ""))
@@ -211,7 +211,7 @@ mod tests {
         let kept = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("lambda-runtime-function-error-type", text.parse().unwrap());
-            error_type(headers, "Function.Unknown")
+            error_type(&headers, "Function.Unknown")
         };
         assert_eq!(kept("Runtime.ImportModuleError"), "Runtime.ImportModuleError");
         assert_eq!(kept("Function.Custom"), "Function.Custom");
