@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lamplight_model::{FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, Scope, Target};
+use lamplight_model::{
+    AliasRecord, FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, Qualifier, Scope,
+    Target,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +28,17 @@ pub struct Publication {
     pub description: Option<String>,
     /// Of the code that the caller means, in base64.
     pub code_sha256: Option<String>,
+    pub revision_id: Option<String>,
+}
+
+/// What CreateAlias sets and UpdateAlias changes; what is absent stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct AliasChange {
+    /// `$LATEST` or a version.
+    pub version: Option<Qualifier>,
+    pub description: Option<String>,
+    /// Further versions and their share of the calls, 0 to 1.
+    pub weights: Option<Vec<(u64, f64)>>,
     pub revision_id: Option<String>,
 }
 
@@ -161,9 +175,35 @@ pub trait Catalog: Send + Sync {
         max: usize,
     ) -> Result<FunctionPage, CatalogError>;
 
+    async fn create_alias(
+        &self,
+        function: &FunctionArn,
+        name: &str,
+        change: AliasChange,
+    ) -> Result<Arc<AliasRecord>, CatalogError>;
+
+    async fn update_alias(
+        &self,
+        function: &FunctionArn,
+        name: &str,
+        change: AliasChange,
+    ) -> Result<Arc<AliasRecord>, CatalogError>;
+
+    async fn delete_alias(&self, function: &FunctionArn, name: &str) -> Result<(), CatalogError>;
+
+    fn alias(&self, function: &FunctionArn, name: &str) -> Result<Arc<AliasRecord>, CatalogError>;
+
+    /// The aliases of a function by name, those after `after`.
+    fn aliases(
+        &self,
+        function: &FunctionArn,
+        after: Option<&str>,
+    ) -> Result<Vec<Arc<AliasRecord>>, CatalogError>;
+
     fn usage(&self, scope: &Scope) -> Usage;
 
-    /// What an invocation of `function` runs. No store access.
+    /// What an invocation of `function` runs; of an alias with weights, each time one of its
+    /// versions. No store access.
     fn resolve(&self, function: &FunctionRef) -> Result<Arc<Target>, CatalogError>;
 
     async fn code(&self, function: &FunctionRef) -> Result<CodeLocation, CatalogError>;

@@ -8,8 +8,8 @@ mod layers;
 mod logs;
 
 pub use catalog::{
-    Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage, Listing,
-    NewFunction, Publication, SettingsChange, TagsChange, Usage,
+    AliasChange, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage,
+    Listing, NewFunction, Publication, SettingsChange, TagsChange, Usage,
 };
 pub use documents::{Document, DocumentError, DocumentKey, Documents, Expected};
 pub use environment::{

@@ -16,6 +16,7 @@
 //!
 //! Not here: images; validation of what the service model describes.
 
+mod aliases;
 mod changes;
 mod code;
 mod error;

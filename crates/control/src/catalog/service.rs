@@ -1,5 +1,6 @@
 //! The catalog as others see it, and the state behind it.
 
+use super::aliases;
 use super::error::{LoadError, of_store};
 use super::locks::Locks;
 use super::machine::{self, Stamp};
@@ -10,10 +11,12 @@ use super::versions::Write;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_env::Env;
-use lamplight_model::{FunctionArn, FunctionRecord, FunctionRef, Qualifier, Scope, Target};
+use lamplight_model::{
+    AliasRecord, FunctionArn, FunctionRecord, FunctionRef, Qualifier, Scope, Target,
+};
 use lamplight_rpc::{
-    Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage, Listing, Manager,
-    NewFunction, Publication, SettingsChange, TagsChange, Usage, Worker,
+    AliasChange, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage,
+    Listing, Manager, NewFunction, Publication, SettingsChange, TagsChange, Usage, Worker,
 };
 use lamplight_store::{Blobs, Meta, Op, Rev, StoreError};
 use std::future::Future;
@@ -55,6 +58,13 @@ impl FunctionCatalog {
         for function in tables::load(&*parts.meta).await? {
             let name = function.arn.qualified(&function.record.version());
             if !snapshot.insert(function) {
+                let reason = "its function is not there".to_owned();
+                return Err(LoadError::Record { key: name, reason });
+            }
+        }
+        for (arn, alias) in tables::load_aliases(&*parts.meta).await? {
+            let name = arn.qualified(&Qualifier::Alias(alias.record.name.clone()));
+            if !snapshot.insert_alias(&arn, alias) {
                 let reason = "its function is not there".to_owned();
                 return Err(LoadError::Record { key: name, reason });
             }
@@ -230,15 +240,66 @@ impl Catalog for FunctionCatalog {
         found.ok_or_else(|| CatalogError::NotFound(function.to_string()))
     }
 
+    async fn create_alias(
+        &self,
+        function: &FunctionArn,
+        name: &str,
+        change: AliasChange,
+    ) -> Result<Arc<AliasRecord>, CatalogError> {
+        let (arn, name) = (function.clone(), name.to_owned());
+        self.change(|core| async move { core.create_alias(arn, name, change).await }).await
+    }
+
+    async fn update_alias(
+        &self,
+        function: &FunctionArn,
+        name: &str,
+        change: AliasChange,
+    ) -> Result<Arc<AliasRecord>, CatalogError> {
+        let (arn, name) = (function.clone(), name.to_owned());
+        self.change(|core| async move { core.update_alias(arn, name, change).await }).await
+    }
+
+    async fn delete_alias(&self, function: &FunctionArn, name: &str) -> Result<(), CatalogError> {
+        let (arn, name) = (function.clone(), name.to_owned());
+        self.change(|core| async move { core.delete_alias(arn, name).await }).await
+    }
+
+    fn alias(&self, function: &FunctionArn, name: &str) -> Result<Arc<AliasRecord>, CatalogError> {
+        let found = self.core.alias(function, name);
+        let alias = || function.qualified(&Qualifier::Alias(name.to_owned()));
+        found
+            .map(|alias| Arc::clone(&alias.record))
+            .ok_or_else(|| CatalogError::Missing(format!("Cannot find alias arn: {}", alias())))
+    }
+
+    fn aliases(
+        &self,
+        function: &FunctionArn,
+        after: Option<&str>,
+    ) -> Result<Vec<Arc<AliasRecord>>, CatalogError> {
+        let snapshot = self.core.snapshot();
+        let found = snapshot.aliases(function, after);
+        let found = found.ok_or_else(|| CatalogError::NotFound(function.to_string()))?;
+        Ok(found.map(|alias| Arc::clone(&alias.record)).collect())
+    }
+
     fn usage(&self, scope: &Scope) -> Usage {
         self.core.snapshot().usage(scope)
     }
 
     fn resolve(&self, function: &FunctionRef) -> Result<Arc<Target>, CatalogError> {
         // AWS: names `$LATEST` in the refusal of an invocation that named no qualifier.
-        let found = self.core.named(function).map_err(|_| {
-            CatalogError::NotFound(function.function.qualified(&function.qualifier_or_latest()))
-        })?;
+        let (arn, asked) = (&function.function, function.qualifier_or_latest());
+        let snapshot = self.core.snapshot();
+        let routed = match &asked {
+            Qualifier::Alias(name) => snapshot
+                .alias(arn, name)
+                .map(|alias| aliases::route(&alias.record, &*self.core.env().random)),
+            _ => None,
+        };
+        let found = snapshot.get(arn, routed.as_ref().unwrap_or(&asked));
+        let found = found.ok_or_else(|| CatalogError::NotFound(arn.qualified(&asked)))?;
         machine::guard_invoke(&found.record)?;
         Ok(Arc::clone(&found.target))
     }

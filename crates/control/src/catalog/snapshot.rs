@@ -1,7 +1,9 @@
 //! All functions in memory, and what is counted about them. Pure.
 
 use super::target::target;
-use lamplight_model::{CodeRef, FunctionArn, FunctionRecord, Qualifier, Scope, Target};
+use lamplight_model::{
+    AliasRecord, CodeRef, FunctionArn, FunctionRecord, Qualifier, Scope, Target,
+};
 use lamplight_rpc::{FunctionPage, Listing, Usage};
 use lamplight_store::Rev;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -40,13 +42,29 @@ impl Function {
     }
 }
 
-/// A function with its published versions.
+/// An alias as the store has it.
+pub(super) struct Alias {
+    pub record: Arc<AliasRecord>,
+    pub rev: Rev,
+}
+
+/// A function with its published versions and its aliases.
 struct Family {
     latest: Arc<Function>,
     versions: BTreeMap<u64, Arc<Function>>,
+    aliases: BTreeMap<String, Arc<Alias>>,
 }
 
 impl Family {
+    fn get(&self, version: &Qualifier) -> Option<&Arc<Function>> {
+        match version {
+            Qualifier::Latest => Some(&self.latest),
+            Qualifier::Version(number) => self.versions.get(number),
+            Qualifier::Alias(name) => self.get(&self.aliases.get(name)?.record.points_at()),
+            Qualifier::LatestPublished => None,
+        }
+    }
+
     /// `$LATEST`, which counts as 0, and the versions by number, those after `after`.
     fn members(&self, after: Option<u64>) -> impl Iterator<Item = &Arc<Function>> {
         let latest = after.is_none().then_some(&self.latest);
@@ -72,14 +90,37 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// `$LATEST` or a published version.
+    /// `$LATEST`, a published version, or the one that an alias points at.
     pub fn get(&self, arn: &FunctionArn, version: &Qualifier) -> Option<&Arc<Function>> {
-        let family = self.functions.get(arn)?;
-        match version {
-            Qualifier::Latest => Some(&family.latest),
-            Qualifier::Version(number) => family.versions.get(number),
-            Qualifier::LatestPublished | Qualifier::Alias(_) => None,
+        self.functions.get(arn)?.get(version)
+    }
+
+    pub fn alias(&self, arn: &FunctionArn, name: &str) -> Option<&Arc<Alias>> {
+        self.functions.get(arn)?.aliases.get(name)
+    }
+
+    /// Adds or replaces. Returns false for an alias of a function that is not there.
+    pub fn insert_alias(&mut self, arn: &FunctionArn, alias: Alias) -> bool {
+        let Some(family) = self.functions.get_mut(arn) else { return false };
+        family.aliases.insert(alias.record.name.clone(), Arc::new(alias));
+        true
+    }
+
+    pub fn remove_alias(&mut self, arn: &FunctionArn, name: &str) {
+        if let Some(family) = self.functions.get_mut(arn) {
+            family.aliases.remove(name);
         }
+    }
+
+    /// The aliases of a function by name, those after `after`; none where there is no function.
+    pub fn aliases(
+        &self,
+        arn: &FunctionArn,
+        after: Option<&str>,
+    ) -> Option<impl Iterator<Item = &Arc<Alias>>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let aliases = &self.functions.get(arn)?.aliases;
+        Some(aliases.range::<str, _>((from, Bound::Unbounded)).map(|(_, alias)| alias))
     }
 
     /// Adds or replaces. Returns false for a version of a function that is not there.
@@ -93,8 +134,9 @@ impl Snapshot {
             (None, Qualifier::Version(_)) => return false,
             (Some(family), _) => Some(std::mem::replace(&mut family.latest, Arc::clone(&function))),
             (None, _) => {
-                let versions = BTreeMap::new();
-                self.functions.insert(arn, Family { latest: Arc::clone(&function), versions });
+                let (versions, aliases) = (BTreeMap::new(), BTreeMap::new());
+                let latest = Arc::clone(&function);
+                self.functions.insert(arn, Family { latest, versions, aliases });
                 None
             }
         };

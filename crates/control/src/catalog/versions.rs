@@ -100,6 +100,20 @@ impl Core {
     pub async fn delete_version(&self, arn: &FunctionArn, number: u64) -> Result<(), CatalogError> {
         let _one_at_a_time = self.functions.lock(arn).await;
         let found = self.snapshot().get(arn, &Qualifier::Version(number)).cloned();
+        let users: Vec<String> = self
+            .snapshot()
+            .aliases(arn, None)
+            .into_iter()
+            .flatten()
+            .filter(|alias| alias.record.uses(number))
+            .map(|alias| alias.record.name.clone())
+            .collect();
+        if !users.is_empty() {
+            return Err(CatalogError::Conflict(format!(
+                "Unable to delete version because the following aliases reference it: [{}]",
+                users.join(", ")
+            )));
+        }
         match found {
             Some(version) => self.remove_versions(arn, &[version]).await.map_err(of_store),
             None if self.snapshot().get(arn, &Qualifier::Latest).is_some() => Ok(()),
@@ -113,21 +127,31 @@ impl Core {
         arn: &FunctionArn,
         latest: &Function,
     ) -> Result<(), StoreError> {
-        let versions = self.snapshot().published(arn);
-        // More than one transaction holds go before the function: none may outlive it.
-        let (early, late) = versions.split_at(versions.len().saturating_sub(AT_ONCE));
-        for some in early.chunks(AT_ONCE) {
-            self.remove_versions(arn, some).await?;
+        let mut versions = self.snapshot().published(arn);
+        let mut aliases: Vec<_> =
+            self.snapshot().aliases(arn, None).into_iter().flatten().cloned().collect();
+        if versions.len() + aliases.len() > AT_ONCE {
+            // More than one transaction holds go before the function: none may outlive it.
+            for some in aliases.chunks(AT_ONCE) {
+                self.remove_aliases(arn, some).await?;
+            }
+            for some in versions.chunks(AT_ONCE) {
+                self.remove_versions(arn, some).await?;
+            }
+            (versions, aliases) = (Vec::new(), Vec::new());
         }
         let key = tables::key(arn)?;
         let mut ops = vec![Op::Expect(key.clone(), Some(latest.rev)), Op::Delete(key)];
-        for version in late {
+        for alias in &aliases {
+            ops.push(Op::Delete(tables::alias_key(arn, &alias.record.name)?));
+        }
+        for version in &versions {
             ops.push(Op::Delete(tables::key_of(arn, &version.record)?));
         }
         self.parts.meta.txn(ops).await?;
         self.snapshot_mut().remove(arn);
         self.parts.manager.retire(arn, Outdated::All).await;
-        for gone in late.iter().map(|version| &**version).chain([latest]) {
+        for gone in versions.iter().map(|version| &**version).chain([latest]) {
             self.suspect(gone);
         }
         Ok(())

@@ -11,6 +11,9 @@ enum Change {
     UpdateCode,
     UpdateSettings,
     Delete,
+    Publish,
+    DeleteVersion,
+    Alias,
     Repair,
 }
 
@@ -28,6 +31,13 @@ async fn run(catalog: &FunctionCatalog, change: Change) -> Result<(), CatalogErr
             catalog.update_settings(&function, None, describe("new")).await.map(drop)
         }
         Change::Delete => catalog.delete(&function).await,
+        Change::Publish => catalog.publish(&function, Publication::default()).await.map(drop),
+        Change::DeleteVersion => catalog.delete(&named("thumbs:1")).await,
+        Change::Alias => {
+            let change =
+                AliasChange { version: Some(Qualifier::Version(1)), ..AliasChange::default() };
+            catalog.create_alias(&arn("thumbs"), "live", change).await.map(drop)
+        }
         Change::Repair => match catalog.repair().await {
             true => Ok(()),
             false => Err(CatalogError::Unavailable("not done".into())),
@@ -52,13 +62,19 @@ async fn check(world: &World, catalog: &FunctionCatalog) {
 async fn a_restart_finishes_or_cleans_up_whatever_was_cut_off() {
     use Change::*;
     let mut cuts = 0;
-    for change in [Create, Refused, UpdateCode, UpdateSettings, Delete, Repair] {
+    for change in
+        [Create, Refused, UpdateCode, UpdateSettings, Delete, Publish, DeleteVersion, Alias, Repair]
+    {
         for last_happens in [false, true] {
             for steps in 1.. {
                 let world = World::new();
                 let catalog = world.catalog().await;
                 catalog.add("thumbs", "PK 1").await.unwrap();
                 assert!(catalog.repair().await);
+                if [Delete, DeleteVersion, Alias].contains(&change) {
+                    catalog.publish(&named("thumbs"), Publication::default()).await.unwrap();
+                    assert!(catalog.repair().await);
+                }
                 if change == Repair {
                     catalog.update_code(&named("thumbs"), code("PK 2")).await.unwrap();
                 }
@@ -83,7 +99,12 @@ async fn a_restart_finishes_or_cleans_up_whatever_was_cut_off() {
                         UpdateSettings => {
                             assert_eq!(there("thumbs").unwrap().settings.description, "new");
                         }
-                        Delete => assert!(there("thumbs").is_none()),
+                        Delete => {
+                            assert!(there("thumbs").is_none() && there("thumbs:1").is_none());
+                        }
+                        Publish => assert!(there("thumbs:1").is_some()),
+                        DeleteVersion => assert!(there("thumbs:1").is_none()),
+                        Alias => assert!(there("thumbs:live").is_some()),
                         Repair => {}
                     }
                 }

@@ -1,5 +1,6 @@
 //! The catalog over a store in memory, a fake worker and a fake manager.
 
+mod aliases;
 mod crash;
 mod durable;
 pub(crate) mod fakes;

@@ -1,5 +1,6 @@
 //! The Lambda API, operation by operation.
 
+mod aliases;
 mod code_signing;
 mod configuration;
 mod documents;
@@ -28,9 +29,11 @@ use serde_json::{Map, Value};
 pub const OPERATIONS: &[&str] = &[
     "AddLayerVersionPermission",
     "AddPermission",
+    "CreateAlias",
     "CreateCodeSigningConfig",
     "CreateFunction",
     "CreateFunctionUrlConfig",
+    "DeleteAlias",
     "DeleteCodeSigningConfig",
     "DeleteFunction",
     "DeleteFunctionCodeSigningConfig",
@@ -39,6 +42,7 @@ pub const OPERATIONS: &[&str] = &[
     "DeleteLayerVersion",
     "DeleteResourcePolicy",
     "GetAccountSettings",
+    "GetAlias",
     "GetCodeSigningConfig",
     "GetFunction",
     "GetFunctionCodeSigningConfig",
@@ -54,6 +58,7 @@ pub const OPERATIONS: &[&str] = &[
     "GetRuntimeManagementConfig",
     "Invoke",
     "InvokeWithResponseStream",
+    "ListAliases",
     "ListCodeSigningConfigs",
     "ListFunctionEventInvokeConfigs",
     "ListFunctionUrlConfigs",
@@ -74,6 +79,7 @@ pub const OPERATIONS: &[&str] = &[
     "RemovePermission",
     "TagResource",
     "UntagResource",
+    "UpdateAlias",
     "UpdateCodeSigningConfig",
     "UpdateFunctionCode",
     "UpdateFunctionConfiguration",
@@ -93,9 +99,11 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
     match operation {
         "AddLayerVersionPermission" => layer_policies::add(request).await,
         "AddPermission" => policies::add(request).await,
+        "CreateAlias" => aliases::create(request).await,
         "CreateCodeSigningConfig" => code_signing::create(request).await,
         "CreateFunction" => functions::create(request).await,
         "CreateFunctionUrlConfig" => function_urls::create(request).await,
+        "DeleteAlias" => aliases::delete(request).await,
         "DeleteCodeSigningConfig" => code_signing::delete(request).await,
         "DeleteFunction" => functions::delete(request).await,
         "DeleteFunctionCodeSigningConfig" => code_signing::delete_of_function(request).await,
@@ -104,6 +112,7 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         "DeleteLayerVersion" => layers::delete(request).await,
         "DeleteResourcePolicy" => policies::delete_whole(request).await,
         "GetAccountSettings" => functions::account_settings(request).await,
+        "GetAlias" => aliases::get(request).await,
         "GetCodeSigningConfig" => code_signing::get(request),
         "GetFunction" => functions::get(request).await,
         "GetFunctionCodeSigningConfig" => code_signing::get_of_function(request),
@@ -118,6 +127,7 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         "GetResourcePolicy" => policies::get_whole(request).await,
         "GetRuntimeManagementConfig" => upkeep::get_runtime_management(request),
         "Invoke" => invoke::invoke(request).await,
+        "ListAliases" => aliases::list(request).await,
         "ListCodeSigningConfigs" => code_signing::list(request),
         "ListFunctionEventInvokeConfigs" => event_invoke::list(request),
         "ListFunctionUrlConfigs" => function_urls::list(request),
@@ -138,6 +148,7 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         "RemovePermission" => policies::remove(request).await,
         "TagResource" => tags::tag(request).await,
         "UntagResource" => tags::untag(request).await,
+        "UpdateAlias" => aliases::update(request).await,
         "UpdateCodeSigningConfig" => code_signing::update(request).await,
         "UpdateFunctionCode" => functions::update_code(request).await,
         "UpdateFunctionConfiguration" => functions::update_configuration(request).await,
