@@ -2,7 +2,7 @@
 
 use super::pages::{marker, next_marker, page_size};
 use super::settings::text;
-use super::{Request, catalog_error, function_ref, policies};
+use super::{Request, catalog_error, documents, function_ref};
 use lamplight_model::{AliasRecord, FunctionArn, FunctionRef, Qualifier};
 use lamplight_rpc::AliasChange;
 use lamplight_wire::{ApiError, Output};
@@ -30,7 +30,7 @@ pub async fn delete(request: &Request<'_>) -> Result<Output, ApiError> {
     let (function, name) = named(request)?;
     request.parts.catalog.delete_alias(&function, &name).await.map_err(catalog_error)?;
     let alias = FunctionRef { function, qualifier: Some(Qualifier::Alias(name)) };
-    policies::forget(request, &alias).await?;
+    documents::forget(request, &alias).await?;
     Ok(Output::empty())
 }
 
