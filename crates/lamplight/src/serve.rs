@@ -119,11 +119,13 @@ impl Server {
         let options = manager::Options { idle: config.idle };
         let manager = EnvironmentManager::new(env.clone(), placement, options);
         manager.look_after(ended);
+        let counting = Arc::new(AccountCounting::new(config.concurrent_executions));
         let catalog = FunctionCatalog::load(catalog::Parts {
             meta: Arc::clone(&store.meta) as _,
             blobs: Arc::clone(&store.blobs) as _,
             worker: Arc::clone(&agent) as _,
             manager: Arc::clone(&manager) as _,
+            counting: Arc::clone(&counting) as _,
             env: env.clone(),
         })
         .await
@@ -153,7 +155,7 @@ impl Server {
             code: catalog,
             layers: Arc::new(layers),
             documents: Arc::new(documents),
-            counting: Arc::new(AccountCounting::new(config.concurrent_executions)),
+            counting,
             manager,
             logs,
             downloads: Downloads::new(&*env.random),

@@ -200,6 +200,16 @@ pub trait Catalog: Send + Sync {
         after: Option<&str>,
     ) -> Result<Vec<Arc<AliasRecord>>, CatalogError>;
 
+    /// Sets or removes the reserved concurrency of a function.
+    async fn reserve(
+        &self,
+        function: &FunctionRef,
+        reserved: Option<u32>,
+    ) -> Result<(), CatalogError>;
+
+    /// The concurrency that functions of a scope have for themselves, in all.
+    fn committed(&self, scope: &Scope) -> u32;
+
     fn usage(&self, scope: &Scope) -> Usage;
 
     /// What an invocation of `function` runs; of an alias with weights, each time one of its

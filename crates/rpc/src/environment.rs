@@ -66,6 +66,12 @@ pub struct Throttled {
 /// Is there concurrency left?
 pub trait Counting: Send + Sync {
     fn admit(&self, function: &FunctionArn) -> Result<Slot, Throttled>;
+
+    /// What `function` has for itself from now on, and may not exceed.
+    fn reserve(&self, function: &FunctionArn, reserved: Option<u32>);
+
+    /// Calls of an account and region that may run at the same time.
+    fn limit(&self) -> u32;
 }
 
 #[derive(Debug, Clone, Error)]

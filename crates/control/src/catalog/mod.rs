@@ -19,6 +19,7 @@
 mod aliases;
 mod changes;
 mod code;
+mod concurrency;
 mod error;
 pub(crate) mod locks;
 mod machine;

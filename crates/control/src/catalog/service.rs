@@ -15,8 +15,9 @@ use lamplight_model::{
     AliasRecord, FunctionArn, FunctionRecord, FunctionRef, Qualifier, Scope, Target,
 };
 use lamplight_rpc::{
-    AliasChange, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage,
-    Listing, Manager, NewFunction, Publication, SettingsChange, TagsChange, Usage, Worker,
+    AliasChange, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, Counting,
+    FunctionPage, Listing, Manager, NewFunction, Publication, SettingsChange, TagsChange, Usage,
+    Worker,
 };
 use lamplight_store::{Blobs, Meta, Op, Rev, StoreError};
 use std::future::Future;
@@ -31,6 +32,7 @@ pub struct Parts {
     pub blobs: Arc<dyn Blobs>,
     pub worker: Arc<dyn Worker>,
     pub manager: Arc<dyn Manager>,
+    pub counting: Arc<dyn Counting>,
     pub env: Env,
 }
 
@@ -47,6 +49,8 @@ pub(super) struct Core {
     pub functions: Locks<FunctionArn>,
     /// Code that is being stored, unpacked or removed.
     pub codes: Locks<String>,
+    /// Whoever changes what functions have for themselves. Taken before `functions`.
+    pub reservations: tokio::sync::Mutex<()>,
     nudge: Notify,
 }
 
@@ -57,6 +61,9 @@ impl FunctionCatalog {
         let mut snapshot = Snapshot::default();
         for function in tables::load(&*parts.meta).await? {
             let name = function.arn.qualified(&function.record.version());
+            if function.record.published.is_none() {
+                parts.counting.reserve(&function.arn, function.record.reserved);
+            }
             if !snapshot.insert(function) {
                 let reason = "its function is not there".to_owned();
                 return Err(LoadError::Record { key: name, reason });
@@ -75,6 +82,7 @@ impl FunctionCatalog {
             suspects: Mutex::default(),
             functions: Locks::default(),
             codes: Locks::default(),
+            reservations: tokio::sync::Mutex::default(),
             nudge: Notify::new(),
         };
         Ok(Self { core: Arc::new(core) })
@@ -161,6 +169,9 @@ impl Core {
         for (rev, (_, record)) in (last.0 + 1 - writes.len() as i64..).map(Rev).zip(writes) {
             let function = Function::new(arn.clone(), record, rev);
             first.get_or_insert_with(|| Arc::clone(&function.record));
+            if function.record.published.is_none() {
+                self.parts.counting.reserve(arn, function.record.reserved);
+            }
             self.snapshot_mut().insert(function);
         }
         self.nudge();
@@ -282,6 +293,19 @@ impl Catalog for FunctionCatalog {
         let found = snapshot.aliases(function, after);
         let found = found.ok_or_else(|| CatalogError::NotFound(function.to_string()))?;
         Ok(found.map(|alias| Arc::clone(&alias.record)).collect())
+    }
+
+    async fn reserve(
+        &self,
+        function: &FunctionRef,
+        reserved: Option<u32>,
+    ) -> Result<(), CatalogError> {
+        let function = function.clone();
+        self.change(|core| async move { core.reserve(function, reserved).await }).await
+    }
+
+    fn committed(&self, scope: &Scope) -> u32 {
+        self.core.committed(scope)
     }
 
     fn usage(&self, scope: &Scope) -> Usage {

@@ -74,6 +74,25 @@ impl Family {
     }
 }
 
+impl Family {
+    /// Provisioned concurrency of all versions and aliases.
+    fn provisioned(&self) -> u64 {
+        let versions = self.versions.values();
+        let of_versions = versions.filter_map(|version| version.record.published.as_ref());
+        let of_aliases = self.aliases.values().filter_map(|alias| alias.record.provisioned);
+        of_versions
+            .filter_map(|published| published.provisioned)
+            .chain(of_aliases)
+            .map(|provisioned| u64::from(provisioned.requested))
+            .sum()
+    }
+
+    /// What the function has for itself: its reservation covers what is provisioned.
+    fn committed(&self) -> u64 {
+        self.latest.record.reserved.map_or_else(|| self.provisioned(), u64::from)
+    }
+}
+
 /// One version of a function.
 pub(super) type Member = (FunctionArn, Qualifier);
 
@@ -254,6 +273,20 @@ impl Snapshot {
     pub fn published(&self, arn: &FunctionArn) -> Vec<Arc<Function>> {
         let family = self.functions.get(arn);
         family.into_iter().flat_map(|family| family.versions.values().cloned()).collect()
+    }
+
+    /// What the functions of a scope have for themselves, in all.
+    pub fn committed(&self, scope: &Scope) -> u64 {
+        let from = FunctionArn::new(scope, "");
+        let functions = self.functions.range(from..);
+        let functions = functions.take_while(|(arn, _)| arn.scope == *scope);
+        functions.map(|(_, family)| family.committed()).sum()
+    }
+
+    /// What one function has for itself, and how much of that is provisioned.
+    pub fn committed_of(&self, arn: &FunctionArn) -> (u64, u64) {
+        let family = self.functions.get(arn);
+        family.map_or((0, 0), |family| (family.committed(), family.provisioned()))
     }
 
     pub fn usage(&self, scope: &Scope) -> Usage {

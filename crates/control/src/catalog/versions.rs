@@ -20,13 +20,17 @@ pub(super) type Write = (Option<Rev>, FunctionRecord);
 pub(super) fn whole(function: &FunctionRef) -> Result<&FunctionArn, CatalogError> {
     match function.qualifier {
         None | Some(Qualifier::Latest) => Ok(&function.function),
-        Some(_) => Err(CatalogError::Invalid(
-            "This operation is permitted on Lambda functions only. Aliases and versions do not \
-             support this operation. Please specify either a function name or an unqualified \
-             function ARN."
-                .to_owned(),
-        )),
+        Some(_) => Err(functions_only()),
     }
+}
+
+pub(super) fn functions_only() -> CatalogError {
+    CatalogError::Invalid(
+        "This operation is permitted on Lambda functions only. Aliases and versions do not \
+         support this operation. Please specify either a function name or an unqualified function \
+         ARN."
+            .to_owned(),
+    )
 }
 
 impl Core {
@@ -150,6 +154,7 @@ impl Core {
         }
         self.parts.meta.txn(ops).await?;
         self.snapshot_mut().remove(arn);
+        self.parts.counting.reserve(arn, None);
         self.parts.manager.retire(arn, Outdated::All).await;
         for gone in versions.iter().map(|version| &**version).chain([latest]) {
             self.suspect(gone);

@@ -1,65 +1,84 @@
-//! Counting: how many calls of an account run at this moment, and whether one more may.
+//! Counting: how many calls run at this moment, and whether one more may. AWS: limits are for each
+//! account and region.
 //!
-//! In memory only: after a restart nothing runs, so nothing is counted.
+//! In memory only: after a restart nothing runs, so nothing is counted. Reservations are told by
+//! the catalog, which keeps them.
 
-use lamplight_model::{AccountId, FunctionArn};
+mod counts;
+
+use counts::{Counts, Full};
+use lamplight_model::{FunctionArn, Scope};
 use lamplight_rpc::{Counting, Slot, Throttled};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// Counts calls per account against one limit.
+/// Counts calls of each account and region against one limit.
 pub struct AccountCounting {
     limit: u32,
-    accounts: RwLock<HashMap<AccountId, Arc<AtomicU32>>>,
+    scopes: RwLock<HashMap<Scope, Shared>>,
 }
 
+type Shared = Arc<Mutex<Counts>>;
+
 impl AccountCounting {
-    /// `limit`: calls of one account that may run at the same time.
+    /// `limit`: calls that may run at the same time.
     pub fn new(limit: u32) -> Self {
-        Self { limit, accounts: RwLock::default() }
+        Self { limit, scopes: RwLock::default() }
     }
 
-    fn counter(&self, account: &AccountId) -> Arc<AtomicU32> {
-        let accounts = self.accounts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(counter) = accounts.get(account) {
-            return Arc::clone(counter);
+    fn counts(&self, scope: &Scope) -> Shared {
+        let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counts) = scopes.get(scope) {
+            return Arc::clone(counts);
         }
-        drop(accounts);
-        let mut accounts = self.accounts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Arc::clone(accounts.entry(account.clone()).or_default())
+        drop(scopes);
+        let mut scopes = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(scopes.entry(scope.clone()).or_default())
     }
+}
+
+fn lock(counts: &Shared) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives its unit back when dropped.
-struct Unit(Arc<AtomicU32>);
+struct Unit(Shared, Arc<str>);
 
 impl Drop for Unit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
+        lock(&self.0).leave(&self.1);
     }
 }
 
 impl Counting for AccountCounting {
     fn admit(&self, function: &FunctionArn) -> Result<Slot, Throttled> {
-        let counter = self.counter(&function.scope.account);
-        let admitted = counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, |running| {
-            (running < self.limit).then_some(running + 1)
-        });
-        match admitted {
-            Ok(_) => Ok(Slot(Box::new(Unit(counter)))),
-            Err(_) => Err(Throttled {
-                reason: "ConcurrentInvocationLimitExceeded",
+        let counts = self.counts(&function.scope);
+        let entered = lock(&counts).enter(&function.name, self.limit);
+        match entered {
+            Ok(()) => Ok(Slot(Box::new(Unit(counts, Arc::clone(&function.name))))),
+            Err(full) => Err(Throttled {
+                reason: match full {
+                    Full::Account => "ConcurrentInvocationLimitExceeded",
+                    Full::Reserved => "ReservedFunctionConcurrentInvocationLimitExceeded",
+                },
                 retry_after_seconds: 1,
             }),
         }
+    }
+
+    fn reserve(&self, function: &FunctionArn, reserved: Option<u32>) {
+        lock(&self.counts(&function.scope)).reserve(&function.name, reserved);
+    }
+
+    fn limit(&self) -> u32 {
+        self.limit
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lamplight_model::Scope;
+    use lamplight_model::AccountId;
 
     #[test]
     fn the_limit_holds_and_slots_come_back() {
@@ -67,12 +86,14 @@ mod tests {
         let scope = Scope { account, region: "r".into() };
         let (one, two) = (FunctionArn::new(&scope, "one"), FunctionArn::new(&scope, "two"));
         let counting = AccountCounting::new(2);
+        let refused = |function| counting.admit(function).map(drop).unwrap_err().reason;
         let first = counting.admit(&one).unwrap();
         let _second = counting.admit(&two).unwrap();
-        assert_eq!(
-            counting.admit(&one).map(drop).unwrap_err().reason,
-            "ConcurrentInvocationLimitExceeded"
-        );
+        assert_eq!(refused(&one), "ConcurrentInvocationLimitExceeded");
+        counting.reserve(&two, Some(0));
+        assert_eq!(refused(&two), "ReservedFunctionConcurrentInvocationLimitExceeded");
+        let elsewhere = Scope { region: "s".into(), ..scope };
+        assert!(counting.admit(&FunctionArn::new(&elsewhere, "one")).is_ok());
         drop(first);
         assert!(counting.admit(&one).is_ok());
     }

@@ -1,6 +1,7 @@
 //! A worker, a manager and a server that can be cut off in the middle of anything.
 
 use super::super::{FunctionCatalog, Parts};
+use crate::counting::AccountCounting;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_env::{Env, ManualClock, OsRandom, Tasks, Timestamp};
@@ -172,6 +173,7 @@ pub struct World {
     pub store: Store,
     pub worker: Arc<FakeWorker>,
     pub manager: Arc<FakeManager>,
+    pub counting: Arc<AccountCounting>,
     pub clock: Arc<ManualClock>,
     _dir: tempfile::TempDir,
 }
@@ -184,6 +186,7 @@ impl World {
             store: Store::open(dir.path(), &Env::system()).unwrap(),
             worker: Arc::default(),
             manager: Arc::default(),
+            counting: Arc::new(AccountCounting::new(1000)),
             clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_795_000_000_000))),
             _dir: dir,
         }
@@ -195,6 +198,7 @@ impl World {
             blobs: self.store.blobs.clone(),
             worker: self.worker.clone(),
             manager: self.manager.clone(),
+            counting: self.counting.clone(),
             env: Env { clock: self.clock.clone(), random: Arc::new(OsRandom), tasks: Tasks::new() },
         }
     }

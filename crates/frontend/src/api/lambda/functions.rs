@@ -148,7 +148,8 @@ pub async fn account_settings(request: &Request<'_>) -> Result<Output, ApiError>
             "CodeSizeUnzipped": limits::UNZIPPED_CODE,
             "CodeSizeZipped": limits::ZIPPED_CODE,
             "ConcurrentExecutions": concurrency,
-            "UnreservedConcurrentExecutions": concurrency,
+            "UnreservedConcurrentExecutions":
+                concurrency.saturating_sub(request.parts.catalog.committed(request.scope)),
         },
         "AccountUsage": { "TotalCodeSize": usage.code_size, "FunctionCount": usage.functions },
     }))

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod code_signing;
+mod concurrency;
 mod configuration;
 mod documents;
 mod event_invoke;
@@ -37,6 +38,7 @@ pub const OPERATIONS: &[&str] = &[
     "DeleteCodeSigningConfig",
     "DeleteFunction",
     "DeleteFunctionCodeSigningConfig",
+    "DeleteFunctionConcurrency",
     "DeleteFunctionEventInvokeConfig",
     "DeleteFunctionUrlConfig",
     "DeleteLayerVersion",
@@ -46,6 +48,7 @@ pub const OPERATIONS: &[&str] = &[
     "GetCodeSigningConfig",
     "GetFunction",
     "GetFunctionCodeSigningConfig",
+    "GetFunctionConcurrency",
     "GetFunctionConfiguration",
     "GetFunctionEventInvokeConfig",
     "GetFunctionRecursionConfig",
@@ -71,6 +74,7 @@ pub const OPERATIONS: &[&str] = &[
     "PublishLayerVersion",
     "PublishVersion",
     "PutFunctionCodeSigningConfig",
+    "PutFunctionConcurrency",
     "PutFunctionEventInvokeConfig",
     "PutFunctionRecursionConfig",
     "PutResourcePolicy",
@@ -154,6 +158,9 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         "UpdateFunctionConfiguration" => functions::update_configuration(request).await,
         "UpdateFunctionEventInvokeConfig" => event_invoke::update(request).await,
         "UpdateFunctionUrlConfig" => function_urls::update(request).await,
+        "PutFunctionConcurrency" => concurrency::put(request).await,
+        "GetFunctionConcurrency" => concurrency::get(request).await,
+        "DeleteFunctionConcurrency" => concurrency::delete(request).await,
         other => Err(super::not_served(other)),
     }
 }
