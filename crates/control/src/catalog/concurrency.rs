@@ -22,9 +22,6 @@ impl Core {
         let arn = &function.function;
         if function.qualifier.is_some() {
             return Err(functions_only());
-                qualifier: Some(Qualifier::LatestPublished),
-                ..function.clone()
-            })?;
         }
         let _one_at_a_time = self.reservations.lock().await;
         let _of_this = self.functions.lock(arn).await;
