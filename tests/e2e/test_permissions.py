@@ -124,6 +124,8 @@ def test_a_statement_id_is_taken_once(client, name):
 
 
 def test_revisions_guard_changes(client, name):
+    # Becoming active is a change of its own.
+    client.get_waiter("function_active_v2").wait(FunctionName=name)
     message = (
         "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to "
         "retrieve the latest Revision Id"

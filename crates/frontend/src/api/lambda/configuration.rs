@@ -79,6 +79,15 @@ pub fn qualified(
     members
 }
 
+/// AWS: the name of the function's state.
+pub(super) fn state(record: &FunctionRecord) -> &'static str {
+    match &record.state {
+        State::Pending => "Pending",
+        State::Active => "Active",
+        State::Failed { .. } => "Failed",
+    }
+}
+
 fn set_status(members: &mut Map<String, Value>, record: &FunctionRecord) {
     let mut set = |prefix: &str, status: &str, reason: Option<(&str, &str)>| {
         let name = if prefix == "State" { "State" } else { "LastUpdateStatus" };

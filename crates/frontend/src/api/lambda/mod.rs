@@ -1,11 +1,14 @@
 //! The Lambda API, operation by operation.
 
 mod aliases;
+mod capacity_providers;
 mod code_signing;
 mod concurrency;
 mod configuration;
 mod documents;
+mod durable;
 mod event_invoke;
+mod event_sources;
 mod function_urls;
 mod functions;
 mod layer_policies;
@@ -31,11 +34,16 @@ pub const OPERATIONS: &[&str] = &[
     "AddLayerVersionPermission",
     "AddPermission",
     "CreateAlias",
+    "CreateCapacityProvider",
     "CreateCodeSigningConfig",
+    "CreateEventSourceMapping",
     "CreateFunction",
     "CreateFunctionUrlConfig",
     "DeleteAlias",
+    "DeleteCapacityProvider",
     "DeleteCodeSigningConfig",
+    "DeleteDurableExecution",
+    "DeleteEventSourceMapping",
     "DeleteFunction",
     "DeleteFunctionCodeSigningConfig",
     "DeleteFunctionConcurrency",
@@ -45,7 +53,11 @@ pub const OPERATIONS: &[&str] = &[
     "DeleteResourcePolicy",
     "GetAccountSettings",
     "GetAlias",
+    "GetCapacityProvider",
     "GetCodeSigningConfig",
+    "GetDurableExecution",
+    "GetDurableExecutionHistory",
+    "GetEventSourceMapping",
     "GetFunction",
     "GetFunctionCodeSigningConfig",
     "GetFunctionConcurrency",
@@ -62,15 +74,20 @@ pub const OPERATIONS: &[&str] = &[
     "Invoke",
     "InvokeWithResponseStream",
     "ListAliases",
+    "ListCapacityProviders",
     "ListCodeSigningConfigs",
+    "ListDurableExecutionsByFunction",
+    "ListEventSourceMappings",
     "ListFunctionEventInvokeConfigs",
     "ListFunctionUrlConfigs",
+    "ListFunctionVersionsByCapacityProvider",
     "ListFunctions",
     "ListFunctionsByCodeSigningConfig",
     "ListLayerVersions",
     "ListLayers",
     "ListTags",
     "ListVersionsByFunction",
+    "PauseDurableExecution",
     "PublishLayerVersion",
     "PublishVersion",
     "PutFunctionCodeSigningConfig",
@@ -81,10 +98,14 @@ pub const OPERATIONS: &[&str] = &[
     "PutRuntimeManagementConfig",
     "RemoveLayerVersionPermission",
     "RemovePermission",
+    "ResumeDurableExecution",
+    "StopDurableExecution",
     "TagResource",
     "UntagResource",
     "UpdateAlias",
+    "UpdateCapacityProvider",
     "UpdateCodeSigningConfig",
+    "UpdateEventSourceMapping",
     "UpdateFunctionCode",
     "UpdateFunctionConfiguration",
     "UpdateFunctionEventInvokeConfig",
@@ -105,10 +126,12 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         "AddPermission" => policies::add(request).await,
         "CreateAlias" => aliases::create(request).await,
         "CreateCodeSigningConfig" => code_signing::create(request).await,
+        "CreateEventSourceMapping" => event_sources::create(request).await,
         "CreateFunction" => functions::create(request).await,
         "CreateFunctionUrlConfig" => function_urls::create(request).await,
         "DeleteAlias" => aliases::delete(request).await,
         "DeleteCodeSigningConfig" => code_signing::delete(request).await,
+        "DeleteEventSourceMapping" => event_sources::delete(request).await,
         "DeleteFunction" => functions::delete(request).await,
         "DeleteFunctionCodeSigningConfig" => code_signing::delete_of_function(request).await,
         "DeleteFunctionEventInvokeConfig" => event_invoke::delete(request).await,
@@ -118,6 +141,7 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         "GetAccountSettings" => functions::account_settings(request).await,
         "GetAlias" => aliases::get(request).await,
         "GetCodeSigningConfig" => code_signing::get(request),
+        "GetEventSourceMapping" => event_sources::get(request),
         "GetFunction" => functions::get(request).await,
         "GetFunctionCodeSigningConfig" => code_signing::get_of_function(request),
         "GetFunctionConfiguration" => functions::get_configuration(request).await,
@@ -133,6 +157,7 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         "Invoke" => invoke::invoke(request).await,
         "ListAliases" => aliases::list(request).await,
         "ListCodeSigningConfigs" => code_signing::list(request),
+        "ListEventSourceMappings" => event_sources::list(request),
         "ListFunctionEventInvokeConfigs" => event_invoke::list(request),
         "ListFunctionUrlConfigs" => function_urls::list(request),
         "ListFunctions" => functions::list(request).await,
@@ -154,6 +179,7 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         "UntagResource" => tags::untag(request).await,
         "UpdateAlias" => aliases::update(request).await,
         "UpdateCodeSigningConfig" => code_signing::update(request).await,
+        "UpdateEventSourceMapping" => event_sources::update(request).await,
         "UpdateFunctionCode" => functions::update_code(request).await,
         "UpdateFunctionConfiguration" => functions::update_configuration(request).await,
         "UpdateFunctionEventInvokeConfig" => event_invoke::update(request).await,
@@ -161,6 +187,21 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         "PutFunctionConcurrency" => concurrency::put(request).await,
         "GetFunctionConcurrency" => concurrency::get(request).await,
         "DeleteFunctionConcurrency" => concurrency::delete(request).await,
+        "CreateCapacityProvider" => capacity_providers::create(request).await,
+        "DeleteCapacityProvider" => capacity_providers::delete(request).await,
+        "GetCapacityProvider" => capacity_providers::get(request),
+        "ListCapacityProviders" => capacity_providers::list(request),
+        "ListDurableExecutionsByFunction" => durable::list(request),
+        "ListFunctionVersionsByCapacityProvider" => {
+            capacity_providers::list_function_versions(request)
+        }
+        "UpdateCapacityProvider" => capacity_providers::update(request).await,
+        "DeleteDurableExecution"
+        | "GetDurableExecution"
+        | "GetDurableExecutionHistory"
+        | "PauseDurableExecution"
+        | "ResumeDurableExecution"
+        | "StopDurableExecution" => durable::none(request),
         other => Err(super::not_served(other)),
     }
 }
