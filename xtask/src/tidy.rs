@@ -24,6 +24,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("services", &["rpc", "store", "wire", "model", "env"]),
     ("worker", &["rpc", "wire", "sandbox", "model", "env"]),
     ("frontend", &["services", "rpc", "wire", "model", "env"]),
+    ("remote", &["rpc", "wire", "model", "env"]),
     ("testkit", &["rpc", "store", "wire", "model", "env"]),
 ];
 /// The binary wires everything together.

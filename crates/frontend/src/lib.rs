@@ -14,7 +14,7 @@ pub use downloads::Downloads;
 pub use server::serve;
 
 use lamplight_env::Env;
-use lamplight_rpc::{Catalog, CodeSource, Counting, Documents, Layers, Manager};
+use lamplight_rpc::{Catalog, CodeSource, Counting, Documents, Layers, Manager, Objects};
 use lamplight_services::logs::Logs;
 use std::sync::Arc;
 
@@ -34,6 +34,7 @@ pub struct Parts {
     pub auth: Auth,
     pub catalog: Arc<dyn Catalog>,
     pub layers: Arc<dyn Layers>,
+    pub objects: Arc<dyn Objects>,
     pub documents: Arc<dyn Documents>,
     pub code: Arc<dyn CodeSource>,
     pub counting: Arc<dyn Counting>,

@@ -13,6 +13,7 @@ use lamplight_control::placement::OneMachine;
 use lamplight_env::{Env, Tasks};
 use lamplight_frontend::auth::{Caller, Key};
 use lamplight_frontend::{Auth, Downloads, Options, Parts};
+use lamplight_remote::ObjectStore;
 use lamplight_rpc::{LogSink, Worker};
 use lamplight_sandbox::{Launcher, Mode, Swept};
 use lamplight_services::logs::Logs;
@@ -153,6 +154,7 @@ impl Server {
             auth: auth(&config, &credentials),
             catalog: Arc::clone(&catalog) as _,
             code: catalog,
+            objects: Arc::new(ObjectStore::new(env.clone(), config.s3.clone())),
             layers: Arc::new(layers),
             documents: Arc::new(documents),
             counting,

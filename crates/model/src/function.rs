@@ -41,6 +41,17 @@ pub struct CodeRef {
     pub digest: String,
     /// Of the zip file, bytes.
     pub size: u64,
+    /// Where it came from, where the caller asked to have that kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<S3Object>,
+}
+
+/// An object of S3.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct S3Object {
+    pub bucket: String,
+    pub key: String,
+    pub version: Option<String>,
 }
 
 impl CodeRef {
@@ -229,7 +240,7 @@ mod tests {
 
     #[test]
     fn layers_are_read_as_they_are_written() {
-        let layer = r#"[{"arn":"arn:aws:lambda:r:000000000000:layer:l:1","code":{"digest":"01","size":2},"unzipped":3}]"#;
+        let layer = r#"[{"arn":"arn:aws:lambda:r:000000000000:layer:l:1","code":{"digest":"01","size":2,"object":{"bucket":"b","key":"k","version":null}},"unzipped":3}]"#;
         let bytes = FORMAT_2.replace("\"layers\":[]", &format!("\"layers\":{layer}"));
         let record = FunctionRecord::from_bytes(bytes.as_bytes()).unwrap();
         let packages: Vec<&str> = record.packages().map(|code| code.digest.as_str()).collect();

@@ -14,7 +14,7 @@ pub use alias::AliasRecord;
 pub use arn::{AccountId, FunctionArn, FunctionRef, NameError, Qualifier, Scope};
 pub use function::{
     CodeRef, FunctionRecord, FunctionSettings, LastUpdate, PackageType, Pending, Provisioned,
-    Published, State,
+    Published, S3Object, State,
 };
 pub use layer::{LayerArn, LayerRef, LayerVersion, LayerVersionArn};
 pub use runtime::{Language, Runtime};

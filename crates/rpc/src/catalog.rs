@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_model::{
-    AliasRecord, FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, Qualifier, Scope,
-    Target,
+    AliasRecord, FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, Qualifier, S3Object,
+    Scope, Target,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +16,8 @@ use thiserror::Error;
 pub struct NewFunction {
     pub settings: FunctionSettings,
     pub zip: Bytes,
+    /// Where it came from, to be kept.
+    pub object: Option<S3Object>,
     pub tags: BTreeMap<String, String>,
     /// Makes version 1 along with it, and answers with that.
     pub publish: bool,
@@ -46,6 +48,8 @@ pub struct AliasChange {
 #[derive(Debug, Clone, Default)]
 pub struct CodeChange {
     pub zip: Bytes,
+    /// Where it came from, to be kept.
+    pub object: Option<S3Object>,
     pub architectures: Option<Vec<String>>,
     pub revision_id: Option<String>,
     /// Checks everything, changes nothing.

@@ -3,13 +3,15 @@
 use crate::CatalogError;
 use async_trait::async_trait;
 use bytes::Bytes;
-use lamplight_model::{LayerArn, LayerVersion, LayerVersionArn, Scope};
+use lamplight_model::{LayerArn, LayerVersion, LayerVersionArn, S3Object, Scope};
 use std::sync::Arc;
 
 /// What a new version is made of.
 #[derive(Debug, Clone, Default)]
 pub struct LayerUpload {
     pub zip: Bytes,
+    /// Where it came from, to be kept.
+    pub object: Option<S3Object>,
     pub description: String,
     pub runtimes: Option<Vec<String>>,
     pub architectures: Option<Vec<String>>,

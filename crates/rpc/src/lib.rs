@@ -6,6 +6,7 @@ mod documents;
 mod environment;
 mod layers;
 mod logs;
+mod objects;
 
 pub use catalog::{
     AliasChange, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage,
@@ -18,3 +19,4 @@ pub use environment::{
 };
 pub use layers::{LayerFilter, LayerUpload, Layers, PublishedLayer};
 pub use logs::{LogEvent, LogSink};
+pub use objects::{FetchedObject, ObjectError, Objects};

@@ -10,7 +10,7 @@ mod decode;
 mod encode;
 pub mod eventstream;
 pub mod model;
-mod percent;
+pub mod percent;
 mod route;
 pub mod sigv4;
 mod timestamp;

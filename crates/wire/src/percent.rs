@@ -42,9 +42,19 @@ pub(crate) fn encode_into(out: &mut Vec<u8>, text: &[u8], keep_slash: bool) {
     }
 }
 
-pub(crate) fn encode(text: &str) -> String {
+/// One value of a query string, or one segment of a path.
+pub fn encode(text: &str) -> String {
+    encoded(text, false)
+}
+
+/// A path, whose slashes stay.
+pub fn encode_path(text: &str) -> String {
+    encoded(text, true)
+}
+
+fn encoded(text: &str, keep_slash: bool) -> String {
     let mut out = Vec::with_capacity(text.len() + 8);
-    encode_into(&mut out, text.as_bytes(), false);
+    encode_into(&mut out, text.as_bytes(), keep_slash);
     out.into_iter().map(char::from).collect()
 }
 

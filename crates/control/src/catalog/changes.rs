@@ -1,6 +1,6 @@
 //! The changes of functions: check, store the code, commit, swap the snapshot, tell the manager.
 
-use super::code::{check_unzipped, check_zip};
+use super::code::check_unzipped;
 use super::error::of_store;
 use super::machine::{self, Birth};
 use super::service::Core;
@@ -43,9 +43,8 @@ impl Core {
         arn: FunctionArn,
         new: NewFunction,
     ) -> Result<Arc<FunctionRecord>, CatalogError> {
-        let NewFunction { settings, zip, tags, publish } = new;
+        let NewFunction { settings, zip, object, tags, publish } = new;
         tables::key(&arn).map_err(of_store)?;
-        check_zip(&zip)?;
         self.check_runtime(&settings)?;
         let _one_at_a_time = self.functions.lock(&arn).await;
         let exists = || CatalogError::Exists(arn.name.to_string());
@@ -55,7 +54,8 @@ impl Core {
         self.check_storage(&arn.scope, copies(publish, &zip), 0)?;
         let layers = settings.layers.clone();
         let _layers_stay = self.hold(&layers)?;
-        let stored = self.store_code(zip, &layers).await?;
+        let mut stored = self.store_code(zip, &layers).await?;
+        stored.code.object = object;
         let birth = Birth {
             name: arn.name.to_string(),
             settings,
@@ -78,14 +78,14 @@ impl Core {
         function: FunctionRef,
         change: CodeChange,
     ) -> Result<Arc<FunctionRecord>, CatalogError> {
-        check_zip(&change.zip)?;
         let arn = whole(&function)?;
         let _one_at_a_time = self.functions.lock(arn).await;
         let old = self.named(&function)?;
         machine::guard_update(arn, &old.record, change.revision_id.as_deref())?;
         let (more, less) = (copies(change.publish, &change.zip), old.record.code.size);
         self.check_storage(&arn.scope, more, less)?;
-        let stored = self.store_code(change.zip, &old.record.settings.layers).await?;
+        let mut stored = self.store_code(change.zip, &old.record.settings.layers).await?;
+        stored.code.object = change.object;
         if change.dry_run {
             self.discard(&stored.code.digest).await;
             return Ok(Arc::clone(&old.record));

@@ -74,7 +74,9 @@ impl Core {
             Ok(prepared.unzipped)
         };
         match prepared.await {
-            Ok(unzipped) => Ok(Stored { code: CodeRef { digest, size }, unzipped, _gate: gate }),
+            Ok(unzipped) => {
+                Ok(Stored { code: CodeRef { digest, size, object: None }, unzipped, _gate: gate })
+            }
             Err(error) => {
                 self.discard(&digest).await;
                 Err(error)
@@ -164,7 +166,6 @@ impl FunctionCatalog {
         scope: &Scope,
         zip: Bytes,
     ) -> Result<Stored, CatalogError> {
-        check_zip(&zip)?;
         self.core().check_storage(scope, zip.len() as u64, 0)?;
         self.core().store_code(zip, &[]).await
     }
@@ -210,14 +211,4 @@ pub(super) fn check_unzipped(code: u64, layers: &[LayerRef]) -> Result<(), Catal
 
 fn no_layer(arn: &str) -> CatalogError {
     CatalogError::Invalid(format!("Layer version {arn} does not exist."))
-}
-
-pub(super) fn check_zip(zip: &Bytes) -> Result<(), CatalogError> {
-    match zip.len() > limits::ZIPPED_CODE {
-        true => Err(CatalogError::Invalid(format!(
-            "Zipped size must be smaller than {} bytes",
-            limits::ZIPPED_CODE
-        ))),
-        false => Ok(()),
-    }
 }

@@ -5,7 +5,7 @@ use super::tables::Last;
 use crate::catalog::FunctionCatalog;
 use crate::catalog::tests::fakes::*;
 use lamplight_model::{FunctionSettings, LayerArn, LayerRef, LayerVersionArn, limits};
-use lamplight_rpc::{Catalog, CatalogError, LayerFilter, LayerUpload, Layers, NewFunction};
+use lamplight_rpc::{Catalog, CatalogError, LayerFilter, LayerUpload, Layers};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,10 +38,6 @@ impl StoredLayers {
 
 fn with(layers: Vec<LayerRef>) -> FunctionSettings {
     FunctionSettings { layers, ..settings() }
-}
-
-fn new(settings: FunctionSettings, content: &str) -> NewFunction {
-    NewFunction { settings, zip: zip(content), tags: Default::default(), publish: false }
 }
 
 fn digests(contents: &[&str]) -> BTreeSet<String> {

@@ -18,6 +18,7 @@ pub struct File {
     pub region: Option<String>,
     pub functions: Functions,
     pub network: Network,
+    pub s3: S3,
     /// Interpreters by runtime identifier, for those that are not found by themselves.
     pub runtimes: BTreeMap<String, PathBuf>,
 }
@@ -37,6 +38,16 @@ pub struct Network {
     pub resolvers: Option<Vec<IpAddr>>,
     /// Further networks that functions must not reach, as ADDRESS/BITS.
     pub block: Vec<String>,
+}
+
+/// Where code comes from that functions name by bucket and key.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct S3 {
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    pub access_key: Option<String>,
+    pub secret: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

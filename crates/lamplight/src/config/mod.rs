@@ -6,7 +6,9 @@ use crate::args::{AuthMode, Isolation, ServeArgs};
 use crate::data_dir::DataDir;
 use anyhow::{Context, Result, bail};
 use lamplight_model::{AccountId, limits};
+use lamplight_remote::S3;
 use lamplight_sandbox::{Egress, Mode, Prefix};
+use lamplight_wire::sigv4::{Credentials, Secret};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ pub struct Config {
     pub idle: Duration,
     pub concurrent_executions: u32,
     pub runtimes: BTreeMap<String, PathBuf>,
+    pub s3: Option<S3>,
 }
 
 pub fn load(args: &ServeArgs) -> Result<Config> {
@@ -47,7 +50,9 @@ pub fn load(args: &ServeArgs) -> Result<Config> {
     }
     let account = file.account.unwrap_or_else(|| "000000000000".into());
     let account = AccountId::new(&account).context("account: give twelve digits")?;
+    let region = file.region.unwrap_or_else(|| "us-east-1".into());
     Ok(Config {
+        s3: s3(file.s3, &region)?,
         data_dir: DataDir::new(args.data_dir.clone().or(file.data_dir))?,
         listen,
         mode: match isolation {
@@ -56,7 +61,7 @@ pub fn load(args: &ServeArgs) -> Result<Config> {
         },
         open: auth == AuthMode::None,
         account,
-        region: file.region.unwrap_or_else(|| "us-east-1".into()),
+        region,
         egress: egress(file.network)?,
         idle: Duration::from_secs(file.functions.idle_seconds.unwrap_or(600).max(1)),
         concurrent_executions: file
@@ -108,6 +113,28 @@ fn egress(network: file::Network) -> Result<Egress> {
         })
         .collect::<Result<_>>()?;
     Ok(Egress::Internet { resolvers, also_blocked })
+}
+
+fn s3(s3: file::S3, region: &str) -> Result<Option<S3>> {
+    let Some(endpoint) = s3.endpoint else {
+        match (s3.access_key, s3.secret, s3.region) {
+            (None, None, None) => return Ok(None),
+            _ => bail!("s3: give the endpoint that the rest is for"),
+        }
+    };
+    let uri: http::Uri = endpoint.parse().context("s3.endpoint")?;
+    if uri.host().is_none() || !matches!(uri.scheme_str(), Some("http" | "https")) {
+        bail!("s3.endpoint: \"{endpoint}\" is no address such as https://s3.example.com");
+    }
+    let credentials = match (s3.access_key, s3.secret) {
+        (Some(access_key), Some(secret_key)) => {
+            Some(Credentials { access_key, secret: Secret { secret_key, session_token: None } })
+        }
+        (None, None) => None,
+        _ => bail!("s3: give both access_key and secret, or neither for public buckets"),
+    };
+    let region = s3.region.unwrap_or_else(|| region.to_owned());
+    Ok(Some(S3 { endpoint: uri, region, credentials }))
 }
 
 fn prefix(text: &str) -> Option<Prefix> {

@@ -261,7 +261,7 @@ pub fn zip(content: &str) -> Bytes {
 }
 
 pub fn new(settings: FunctionSettings, content: &str) -> NewFunction {
-    NewFunction { settings, zip: zip(content), tags: BTreeMap::new(), publish: false }
+    NewFunction { settings, zip: zip(content), object: None, tags: BTreeMap::new(), publish: false }
 }
 
 pub fn code(content: &str) -> CodeChange {

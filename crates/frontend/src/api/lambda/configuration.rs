@@ -164,7 +164,7 @@ mod tests {
                 layers: vec![],
                 echoed: Map::new(),
             },
-            code: CodeRef { digest: "00ff10".into(), size: 7 },
+            code: CodeRef { digest: "00ff10".into(), size: 7, object: None },
             state: State::Pending,
             last_update: LastUpdate::Never,
             revision_id: "r".into(),

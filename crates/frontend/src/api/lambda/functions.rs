@@ -19,8 +19,10 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
     refuse_publish_to(input)?;
     let mut settings = settings::create(input)?;
     settings.layers = layers::of_function(request)?.unwrap_or_default();
-    let zip = match input.get("Code") {
-        Some(Value::Object(code)) => package::of_function(code, settings.package_type)?,
+    let package = match input.get("Code") {
+        Some(Value::Object(code)) => {
+            package::of_function(request, code, settings.package_type).await?
+        }
         _ => return Err(invalid("Please provide a source for function code.")),
     };
     let tags = tags::given(input)?;
@@ -28,7 +30,13 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
     if let Some(arn) = &signing {
         code_signing::require_lenient(request, arn)?;
     }
-    let new = NewFunction { settings, zip, tags, publish: flag(input, "Publish") };
+    let new = NewFunction {
+        settings,
+        zip: package.zip,
+        object: package.object,
+        tags,
+        publish: flag(input, "Publish"),
+    };
     let catalog = &request.parts.catalog;
     if catalog.get(&function).is_err() {
         documents::forget(request, &function).await?;
@@ -48,7 +56,11 @@ pub async fn get(request: &Request<'_>) -> Result<Output, ApiError> {
     let mut members = Map::new();
     let shown = shown(request, &record, function.qualifier.as_ref()).members;
     members.insert("Configuration".to_owned(), Value::Object(shown));
-    members.insert("Code".to_owned(), json!({ "RepositoryType": "S3", "Location": location }));
+    let mut code = json!({ "RepositoryType": "S3", "Location": location });
+    if let Some(object) = &record.code.object {
+        code["ResolvedS3Object"] = package::resolved(object);
+    }
+    members.insert("Code".to_owned(), code);
     let whole = FunctionRef { qualifier: None, ..function };
     let latest = request.parts.catalog.get(&whole).map_err(catalog_error)?;
     if !latest.tags.is_empty() {
@@ -97,8 +109,10 @@ pub async fn update_code(request: &Request<'_>) -> Result<Output, ApiError> {
     let input = request.input;
     let function = function_ref(request)?;
     let record = request.parts.catalog.get(&function).map_err(catalog_error)?;
+    let package = package::of_function(request, input, record.settings.package_type).await?;
     let change = CodeChange {
-        zip: package::of_function(input, record.settings.package_type)?,
+        zip: package.zip,
+        object: package.object,
         architectures: input.get("Architectures").and_then(|list| {
             let list = list.as_array()?.iter();
             Some(list.filter_map(|item| Some(item.as_str()?.to_owned())).collect())

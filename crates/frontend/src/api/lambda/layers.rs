@@ -13,12 +13,13 @@ use serde_json::{Map, Value, json};
 pub async fn publish(request: &Request<'_>) -> Result<Output, ApiError> {
     let input = request.input;
     let layer = layer(request)?;
-    let zip = match input.get("Content") {
-        Some(Value::Object(content)) => package::of_layer(content)?,
+    let package = match input.get("Content") {
+        Some(Value::Object(content)) => package::of_layer(request, content).await?,
         _ => return Err(invalid("Please provide a source for layer content.")),
     };
     let upload = LayerUpload {
-        zip,
+        zip: package.zip,
+        object: package.object,
         description: text(input, "Description").unwrap_or_default(),
         runtimes: texts(input, "CompatibleRuntimes"),
         architectures: texts(input, "CompatibleArchitectures"),
@@ -159,14 +160,15 @@ fn with_content(request: &Request<'_>, layer: &PublishedLayer) -> Result<Output,
     let code = &layer.version.code;
     let mut members = members(layer);
     members.insert("LayerArn".to_owned(), json!(layer.arn.layer.to_string()));
-    members.insert(
-        "Content".to_owned(),
-        json!({
-            "Location": request.parts.downloads.location(request, &code.digest)?,
-            "CodeSha256": code.sha256_base64(),
-            "CodeSize": code.size,
-        }),
-    );
+    let mut content = json!({
+        "Location": request.parts.downloads.location(request, &code.digest)?,
+        "CodeSha256": code.sha256_base64(),
+        "CodeSize": code.size,
+    });
+    if let Some(object) = &code.object {
+        content["ResolvedS3Object"] = package::resolved(object);
+    }
+    members.insert("Content".to_owned(), content);
     Ok(Output { members, ..Output::default() })
 }
 

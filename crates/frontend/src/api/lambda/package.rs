@@ -1,17 +1,29 @@
-//! Zip files of requests: sent inline.
+//! Zip files of requests: sent inline, or fetched from S3.
 
-use super::settings::invalid;
+use super::Request;
+use super::settings::{invalid, text};
 use base64::Engine as _;
 use bytes::Bytes;
-use lamplight_model::{PackageType, limits};
+use lamplight_model::{PackageType, S3Object, limits};
+use lamplight_rpc::ObjectError;
 use lamplight_wire::ApiError;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use std::any::Any;
+
+/// A zip file, to be kept as a whole until it is stored.
+pub struct Package {
+    pub zip: Bytes,
+    /// Where it came from, where the request asked to have that kept.
+    pub object: Option<S3Object>,
+    _share: Option<Box<dyn Any + Send + Sync>>,
+}
 
 /// The zip file of a `Code` object or of UpdateFunctionCode's own members.
-pub fn of_function(
+pub async fn of_function(
+    request: &Request<'_>,
     code: &Map<String, Value>,
     package_type: PackageType,
-) -> Result<Bytes, ApiError> {
+) -> Result<Package, ApiError> {
     match package_type {
         PackageType::Zip if given(code, "ImageUri") => {
             return Err(invalid(
@@ -23,19 +35,41 @@ pub fn of_function(
         }
         PackageType::Zip => {}
     }
-    zip_file(code, "Please provide a source for function code.")
+    zip_file(request, code, "Please provide a source for function code.").await
 }
 
 /// The zip file of a layer's `Content`.
-pub fn of_layer(content: &Map<String, Value>) -> Result<Bytes, ApiError> {
-    zip_file(content, "Please provide a source for layer content.")
+pub async fn of_layer(
+    request: &Request<'_>,
+    content: &Map<String, Value>,
+) -> Result<Package, ApiError> {
+    zip_file(request, content, "Please provide a source for layer content.").await
 }
 
-fn zip_file(source: &Map<String, Value>, missing: &str) -> Result<Bytes, ApiError> {
-    if given(source, "S3Bucket") || given(source, "S3Key") {
-        return Err(invalid(
-            "Code from S3 is not supported by this server yet. Send the zip file itself.",
-        ));
+/// How an object that was kept is shown.
+pub fn resolved(object: &S3Object) -> Value {
+    let S3Object { bucket, key, version } = object;
+    json!({ "S3Bucket": bucket, "S3Key": key, "S3ObjectVersion": version })
+}
+
+async fn zip_file(
+    request: &Request<'_>,
+    source: &Map<String, Value>,
+    missing: &str,
+) -> Result<Package, ApiError> {
+    match (text(source, "S3Bucket"), text(source, "S3Key")) {
+        (Some(bucket), Some(key)) if !given(source, "ZipFile") => {
+            let object = S3Object { bucket, key, version: text(source, "S3ObjectVersion") };
+            let keep = text(source, "S3ObjectStorageMode").as_deref() == Some("REFERENCE");
+            return from_s3(request, object, keep).await;
+        }
+        (None, None) => {}
+        (Some(_), Some(_)) => {
+            return Err(invalid(
+                "Please do not provide other FunctionCode parameters when providing a ZipFile.",
+            ));
+        }
+        _ => return Err(invalid("Please provide both S3Bucket and S3Key.")),
     }
     let Some(zip) = source.get("ZipFile").and_then(Value::as_str) else {
         return Err(invalid(missing));
@@ -50,7 +84,22 @@ fn zip_file(source: &Map<String, Value>, missing: &str) -> Result<Bytes, ApiErro
         )
         .with_status(413));
     }
-    Ok(zip.into())
+    Ok(Package { zip: zip.into(), object: None, _share: None })
+}
+
+/// The zip file is copied also where only a reference is asked for: code has to be there when the
+/// object is not.
+async fn from_s3(request: &Request<'_>, object: S3Object, keep: bool) -> Result<Package, ApiError> {
+    let fetched = request.parts.objects.get(&object).await.map_err(|error| match error {
+        ObjectError::Unreachable(text) => ApiError::new("ServiceException", text).with_status(503),
+        refused => invalid(refused.to_string()),
+    })?;
+    let resolved = S3Object { version: fetched.version.or(object.version), ..object };
+    Ok(Package {
+        zip: fetched.bytes,
+        object: keep.then_some(resolved),
+        _share: Some(fetched.share),
+    })
 }
 
 fn given(source: &Map<String, Value>, name: &str) -> bool {

@@ -1,0 +1,145 @@
+//! A small HTTP client: one connection for each request, with TLS where the address says so.
+//!
+//! Absences: redirects, proxies, cookies, compression and HTTP/2.
+
+use bytes::{Bytes, BytesMut};
+use http::header::HOST;
+use http::uri::Scheme;
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use lamplight_env::Tasks;
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+const CONNECT: Duration = Duration::from_secs(10);
+/// For the head of an answer, and between two pieces of its body.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Why there is no answer. The texts are for log lines and for people.
+#[derive(Debug, Error)]
+pub enum HttpError {
+    #[error("{0} is no address with http or https and a host")]
+    Address(String),
+    #[error("no connection: {0}")]
+    Connect(std::io::Error),
+    #[error("the server was silent for too long")]
+    Silent,
+    #[error("the exchange broke off: {0}")]
+    Broken(#[from] hyper::Error),
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
+}
+
+#[derive(Clone)]
+pub struct Client {
+    tasks: Tasks,
+    /// Made when first needed: it reads all certificates of this machine.
+    tls: Arc<OnceLock<TlsConnector>>,
+}
+
+impl Client {
+    pub fn new(tasks: Tasks) -> Self {
+        Self { tasks, tls: Arc::default() }
+    }
+
+    /// Trusts the certificate authorities of this machine.
+    fn tls(&self) -> &TlsConnector {
+        self.tls.get_or_init(|| {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+            TlsConnector::from(Arc::new(tls))
+        })
+    }
+
+    /// Sends a request with an absolute address and no body.
+    pub async fn send(
+        &self,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, HttpError> {
+        let uri = request.uri().clone();
+        let wrong = || HttpError::Address(uri.to_string());
+        let host = uri.host().ok_or_else(wrong)?;
+        let secure = uri.scheme() == Some(&Scheme::HTTPS);
+        if !secure && uri.scheme() != Some(&Scheme::HTTP) {
+            return Err(wrong());
+        }
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        // Brackets are the address's way to write an IPv6 host.
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let stream = in_time(CONNECT, TcpStream::connect((host.as_str(), port))).await?;
+        let stream = stream.map_err(HttpError::Connect)?;
+        if !secure {
+            return self.exchange(stream, request).await;
+        }
+        let name = ServerName::try_from(host).map_err(|_| wrong())?;
+        let stream = in_time(CONNECT, self.tls().connect(name, stream)).await?;
+        self.exchange(stream.map_err(HttpError::Connect)?, request).await
+    }
+
+    async fn exchange<S>(
+        &self,
+        stream: S,
+        mut request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, HttpError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        make_origin_form(&mut request)?;
+        let (mut sender, connection) =
+            in_time(CONNECT, http1::handshake(TokioIo::new(stream))).await??;
+        let mut stop = self.tasks.stop_signal();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection to another server ended");
+                },
+                () = stop.stopped() => {}
+            }
+        });
+        Ok(in_time(IDLE, sender.send_request(request)).await??)
+    }
+}
+
+/// The whole body, of at most `limit` bytes.
+pub async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, HttpError> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(HttpError::TooLong(limit));
+    }
+    let mut whole = BytesMut::new();
+    while let Some(frame) = in_time(IDLE, body.frame()).await? {
+        let Ok(data) = frame?.into_data() else { continue };
+        if whole.len().saturating_add(data.len()) > limit {
+            return Err(HttpError::TooLong(limit));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, HttpError> {
+    timeout(limit, work).await.map_err(|_| HttpError::Silent)
+}
+
+/// Servers are asked for a path, with the host in a header.
+fn make_origin_form(request: &mut Request<Empty<Bytes>>) -> Result<(), HttpError> {
+    let uri = request.uri().clone();
+    let wrong = || HttpError::Address(uri.to_string());
+    let host = uri.authority().ok_or_else(wrong)?.as_str();
+    let host = HeaderValue::from_str(host).map_err(|_| wrong())?;
+    request.headers_mut().entry(HOST).or_insert(host);
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    *request.uri_mut() = path.parse::<Uri>().map_err(|_| wrong())?;
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! What Lamplight fetches from other servers: objects of S3.
+//!
+//! Invariants: only what the configuration or a request names is asked for; every wait has an end
+//! and every answer a limit. Nothing here is kept: callers store what they fetch.
+
+mod http;
+mod s3;
+
+pub use s3::{ObjectStore, S3};
