@@ -237,3 +237,17 @@ def test_data_of_a_newer_version_is_refused(own_server):
     assert done.returncode != 0
     assert "newer" in done.stderr, done.stderr
     assert {path: path.read_bytes() for path in databases} == before
+
+
+def test_frozen_sandboxes_end_with_a_killed_server(own_server):
+    """Between calls an environment stands still; it still has to notice that its server is gone."""
+    server = own_server()
+    client = server.client()
+    name = deploy(client, HELLO.format("x"))
+    call(client, name)
+    runtime = leftovers.with_variable(name)
+    assert runtime
+    wait_until(lambda: all(leftovers.state(pid) == "T" for pid in runtime), "it stands still")
+    footprint = server.kill()
+    wait_until(lambda: not leftovers.with_variable(name), "it is gone")
+    again(server, footprint)

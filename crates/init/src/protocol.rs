@@ -2,7 +2,7 @@
 //!
 //! Order at start: `Blueprint` down, `Cloned` up (with a pidfd), `Network` down, `Ready` up (with
 //! the listener). Then `Start` (with the output pipe), `KillAll` and `Listen` in any order, each answered
-//! under its call number. `Exited` follows every `Started` unless init itself dies.
+//! under its call number, and `Freeze`, which is not. `Exited` follows every `Started` unless init itself dies.
 
 use crate::fault::Fault;
 use serde::{Deserialize, Serialize};
@@ -84,9 +84,20 @@ pub struct Link {
 #[derive(Serialize, Deserialize)]
 pub enum ToInit {
     Network(Option<Link>),
-    Start { call: u64, program: Program },
-    KillAll { call: u64 },
-    Listen { call: u64, port: u16 },
+    Start {
+        call: u64,
+        program: Program,
+    },
+    KillAll {
+        call: u64,
+    },
+    /// Stops all processes where they are, or lets them go on. Not answered: what is sent after it
+    /// is obeyed after it.
+    Freeze(bool),
+    Listen {
+        call: u64,
+        port: u16,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

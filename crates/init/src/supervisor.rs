@@ -75,13 +75,16 @@ impl Supervisor {
             }
             ToInit::KillAll { call } => {
                 self.killing.push(call);
-                self.kill();
+                self.signal(Signal::KILL);
                 self.reap();
             }
             ToInit::Listen { call, port } => match self.listen(port) {
                 Ok(listener) => self.tell_with(&FromInit::Listening { call }, Some(&listener)),
                 Err(fault) => self.tell(&FromInit::NotListening { call, fault }),
             },
+            // AWS: processes do not see that they were stopped, except by the clock.
+            ToInit::Freeze(true) => self.signal(Signal::STOP),
+            ToInit::Freeze(false) => self.signal(Signal::CONT),
             ToInit::Network(_) => {}
         }
     }
@@ -94,7 +97,7 @@ impl Supervisor {
                 Ok(None) => {
                     // Something lives: born while we killed, or not yet gone.
                     if !self.killing.is_empty() {
-                        self.kill();
+                        self.signal(Signal::KILL);
                     }
                     return;
                 }
@@ -117,14 +120,14 @@ impl Supervisor {
         self.tell(&FromInit::Exited { call, ending });
     }
 
-    fn kill(&self) {
+    fn signal(&self, signal: Signal) {
         match self.reach {
-            #[expect(unsafe_code, reason = "killing everybody needs a promise")]
+            #[expect(unsafe_code, reason = "signalling everybody needs a promise")]
             // SAFETY: this reach is chosen only by `namespaces::run`, which is PID 1 of its namespace.
-            Reach::Namespace => unsafe { sys::kill_namespace() },
+            Reach::Namespace => unsafe { sys::signal_namespace(signal) },
             Reach::Descendants => {
                 for pid in descendants() {
-                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                    let _ = rustix::process::kill_process(pid, signal);
                 }
             }
         }
@@ -151,7 +154,7 @@ impl Supervisor {
     fn end(&mut self) -> ! {
         if self.reach == Reach::Descendants {
             loop {
-                self.kill();
+                self.signal(Signal::KILL);
                 match rustix::process::wait(WaitOptions::empty()) {
                     Ok(_) | Err(rustix::io::Errno::INTR) => {}
                     Err(_) => break,

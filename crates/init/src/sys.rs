@@ -1,6 +1,7 @@
 //! The system calls that `rustix` does not wrap. The only `unsafe` of this crate.
 
 use rustix::io::{Errno, Result};
+use rustix::process::Signal;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -212,13 +213,13 @@ pub fn watch_children() -> Result<OwnedFd> {
     }
 }
 
-/// Sends SIGKILL to every process of this PID namespace but ourselves.
+/// Sends a signal to every process of this PID namespace but ourselves.
 ///
 /// # Safety
-/// We must be PID 1 of a PID namespace, else this kills the machine.
-pub unsafe fn kill_namespace() {
+/// We must be PID 1 of a PID namespace, else this reaches the whole machine.
+pub unsafe fn signal_namespace(signal: Signal) {
     // SAFETY: the caller promises that "all processes" are those of the sandbox.
-    unsafe { libc::kill(-1, libc::SIGKILL) };
+    unsafe { libc::kill(-1, signal.as_raw()) };
 }
 
 /// Executes `path`; returns only the reason why it could not.

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     }
     let args = Args::parse();
     init_tracing(args.verbose);
+    raise_file_limit();
     match run(args.command) {
         Ok(code) => code,
         Err(error) => {
@@ -50,6 +51,17 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Every environment and every client takes some descriptors. The usual soft limit of 1024 is for
+/// programs that use select(2), which nothing here does.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 fn init_tracing(verbose: u8) {

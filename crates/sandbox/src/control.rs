@@ -73,20 +73,28 @@ impl Control {
                 _ => SandboxError::Lost,
             });
         }
-        match started.await {
-            Ok(Ok(pid)) => Ok((pid, exit)),
-            Ok(Err(fault)) => Err(SandboxError::Start(fault)),
-            Err(_) => Err(SandboxError::Lost),
+        match tokio::time::timeout(PATIENCE, started).await {
+            Ok(Ok(Ok(pid))) => Ok((pid, exit)),
+            Ok(Ok(Err(fault))) => Err(SandboxError::Start(fault)),
+            // An init that does not answer is as good as gone.
+            Ok(Err(_)) | Err(_) => Err(SandboxError::Lost),
         }
     }
 
-    /// Kills everything but init; returns once nothing is left, or init is.
-    pub(crate) async fn kill_all(&self) {
+    /// Stops everything but init where it is, or lets it go on.
+    pub(crate) async fn freeze(&self, frozen: bool) {
+        // A failure means that init is gone, and with it everything else.
+        let _ = self.send(&ToInit::Freeze(frozen), None).await;
+    }
+
+    /// Kills everything but init; returns once nothing is left, or init is not, with `false` when
+    /// something would not go.
+    pub(crate) async fn kill_all(&self) -> bool {
         let (empty_tx, empty) = oneshot::channel();
         let call = {
             let mut pending = self.pending();
             if pending.lost {
-                return;
+                return true;
             }
             pending.calls += 1;
             let call = pending.calls;
@@ -97,8 +105,10 @@ impl Control {
             // A closed channel means that init died, and with it everything else.
             if tokio::time::timeout(PATIENCE, empty).await.is_err() {
                 tracing::error!("processes of a sandbox do not die: the kernel holds on to them");
+                return false;
             }
         }
+        true
     }
 
     /// Has init listen on `port` within the sandbox.

@@ -23,10 +23,6 @@ const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 impl Remains {
     /// Takes everything away. Blocks until it is gone. Does nothing the second time.
     pub(crate) fn clear(&mut self) {
-        if let Some(group) = &self.group {
-            // What is frozen hears nothing but SIGKILL.
-            group.set_frozen(false);
-        }
         if let Some(init) = self.init.take() {
             if self.pid_namespace {
                 // The kernel kills all the rest of the namespace before it lets init go.

@@ -111,7 +111,6 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError::Listen`] when the port is taken in the sandbox, or below 1024.
     pub async fn listen(&self, port: u16) -> Result<(TcpListener, String), SandboxError> {
-        self.thaw();
         let listener = std::net::TcpListener::from(self.control.open_listener(port).await?);
         let address = listener.local_addr().map_err(SandboxError::Talk)?.to_string();
         Ok((TcpListener::from_std(listener).map_err(SandboxError::Talk)?, address))
@@ -138,23 +137,20 @@ impl Sandbox {
         // Only our end: a program does not expect its standard output to be non-blocking.
         rustix::io::ioctl_fionbio(&output, true)
             .map_err(|error| SandboxError::Spawn(error.into()))?;
-        self.thaw();
         let (pid, exit) = self.control.start(program, theirs).await?;
         Ok(Running { output, exit, pid_for_humans: pid })
     }
 
-    /// Stops all processes where they are, as Lambda does between invocations. Whether this machine
-    /// can: it takes cgroup v2, which may be empty. They go on with [`Self::thaw`], and before
-    /// anything is started or killed.
-    pub fn freeze(&self) -> bool {
-        self.group().is_some_and(|group| group.set_frozen(true))
+    /// Stops all processes where they are, as Lambda does between invocations, until [`Self::thaw`].
+    /// They can still be killed. Init does it by signal and goes on itself, so that it still notices
+    /// the end of the server; the freezer of a cgroup would stop it as well.
+    pub async fn freeze(&self) {
+        self.control.freeze(true).await;
     }
 
-    /// Lets frozen processes go on.
-    pub fn thaw(&self) {
-        if let Some(group) = self.group() {
-            group.set_frozen(false);
-        }
+    /// Lets stopped processes go on.
+    pub async fn thaw(&self) {
+        self.control.freeze(false).await;
     }
 
     fn group(&self) -> Option<&Group> {
@@ -162,11 +158,10 @@ impl Sandbox {
     }
 
     /// Kills every process in the sandbox but its init: stopped ones, those in sessions of their
-    /// own and orphans too. Returns when none is left, or after ten seconds if the kernel itself will
-    /// not let go of one (a dead disk); only [`Self::destroy`] is right then.
-    pub async fn kill_all(&self) {
-        self.thaw();
-        self.control.kill_all().await;
+    /// own and orphans too. Whether none is left: after ten seconds the kernel itself will not let
+    /// go of one (a dead disk), and only [`Self::destroy`] is right then.
+    pub async fn kill_all(&self) -> bool {
+        self.control.kill_all().await
     }
 
     /// The most memory the sandbox has had, in bytes; `None` without cgroups.

@@ -44,6 +44,18 @@ def descendants(pid):
     return found
 
 
+def state(pid):
+    """The letter of a process's state: R, S, T …; None when it is gone."""
+    stat = _stat(pid)
+    return stat and stat[2]
+
+
+def with_variable(value):
+    """Processes that have `value` as the value of an environment variable."""
+    ending = f"={value}\0"
+    return [pid for pid in processes() if ending in _read(f"/proc/{pid}/environ")]
+
+
 def running(pid, start):
     stat = _stat(pid)
     return stat is not None and stat[1] == start

@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Memory,
     Pids,
     Cpu,
-    /// v2 without controllers, beside v1: only `cgroup.kill` and `cgroup.freeze`.
+    /// v2 without controllers, beside v1: only `cgroup.kill`.
     Unified,
     /// v2 with all of them.
     All,
@@ -161,14 +161,6 @@ impl Group {
         }
     }
 
-    /// Stops every process, or lets them go on. Whether this machine can (v2, also without controllers).
-    pub(crate) fn set_frozen(&self, frozen: bool) -> bool {
-        self.directories.iter().any(|(kind, path)| {
-            matches!(kind, Kind::Unified | Kind::All)
-                && write(path, "cgroup.freeze", u8::from(frozen)).is_ok()
-        })
-    }
-
     /// The most memory it has had, in bytes: with file cache, and with `/tmp` as far as it fits.
     // AWS: the memory used is never reported above the size.
     pub(crate) fn memory_peak(&self) -> Option<u64> {
@@ -256,7 +248,5 @@ mod tests {
         std::fs::write(new.join("memory.peak"), (9000u64 << 20).to_string()).unwrap();
         assert_eq!(v2.memory_peak(), Some(3538 << 20), "never above the size");
         assert_eq!(v2.directories().new.as_deref(), new.to_str());
-        assert!(v2.set_frozen(true));
-        assert_eq!(written(&new, "cgroup.freeze"), "1");
     }
 }

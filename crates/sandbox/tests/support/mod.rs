@@ -9,6 +9,7 @@ use lamplight_sandbox::{
 };
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 
@@ -117,6 +118,21 @@ pub async fn read_until(output: &mut pipe::Receiver, enough: impl Fn(&str) -> bo
         match output.try_read(&mut chunk) {
             Ok(0) => return so_far,
             Ok(n) => text.extend(&chunk[..n]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Reads until nothing has come for half a second.
+pub async fn read_until_silent(output: &mut pipe::Receiver) {
+    let mut chunk = [0u8; 65536];
+    while let Ok(ready) = tokio::time::timeout(Duration::from_millis(500), output.readable()).await
+    {
+        ready.unwrap();
+        match output.try_read(&mut chunk) {
+            Ok(0) => return,
+            Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(error) => panic!("{error}"),
         }

@@ -57,6 +57,9 @@ enum Rest {
     Frozen,
 }
 
+/// How soon after an event a runtime has to end for the call to be tried elsewhere.
+const MOMENT: Duration = Duration::from_millis(250);
+
 /// How a call ended, before it is told.
 enum CallEnd {
     Answer(Answer),
@@ -107,10 +110,9 @@ impl Environment {
         if self.env.clock.instant().saturating_duration_since(since) < patience {
             return;
         }
-        // Where it cannot be frozen it is not asked again until after its next call.
         *rest = Rest::Frozen;
         if let Some(sandbox) = self.sandbox.read().await.as_ref() {
-            sandbox.freeze();
+            sandbox.freeze().await;
         }
     }
 
@@ -119,14 +121,14 @@ impl Environment {
         if matches!(*rest, Rest::Frozen)
             && let Some(sandbox) = self.sandbox.read().await.as_ref()
         {
-            sandbox.thaw();
+            sandbox.thaw().await;
         }
         *rest = Rest::Busy;
     }
 
-    /// Resolves when the runtime has ended while no call was running.
-    pub async fn died(&self) {
-        self.watch.died().await;
+    /// Tells when the runtime has ended while no call was running.
+    pub fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch)
     }
 
     async fn start_program(&self) -> Result<Result<Process, NotStarted>, StartError> {
@@ -144,7 +146,9 @@ impl Environment {
         self.wake().await;
         if matches!(*process, Err(NotStarted::Ended)) {
             // The last call's end may still be on its way to the processes it left.
-            self.kill().await;
+            if !self.kill().await {
+                return Err(StartError::Gone);
+            }
             self.capture.platform(self.start.init_start.clone());
             *process = self.start_program().await?;
         }
@@ -212,7 +216,7 @@ impl Environment {
             let process = environment.process.lock().await;
             // Else a next call was faster and has done it.
             if matches!(*process, Err(NotStarted::Ended)) {
-                environment.kill().await;
+                let _ = environment.kill().await;
             }
         });
         Outcome { reusable: true, ..outcome }
@@ -243,7 +247,9 @@ impl Environment {
         process: &mut Result<Process, NotStarted>,
         deadline: Instant,
     ) -> Result<Option<CallEnd>, StartError> {
-        self.kill().await;
+        if !self.kill().await {
+            return Err(StartError::Gone);
+        }
         *process = self.start_program().await?;
         Ok(match process {
             Err(why) => Some(CallEnd::NotStarted(*why)),
@@ -266,6 +272,9 @@ impl Environment {
         let deadline_ms = self.env.clock.now().plus(left).millis();
         let delivery = Delivery { call: call.clone(), deadline_ms };
         let mut answer = self.api.deliver(delivery).ok_or(StartError::Gone)?;
+        let delivered = self.env.clock.instant();
+        let within =
+            |moment| self.env.clock.instant().saturating_duration_since(delivered) < moment;
         let waited = timeout_at(deadline.into(), async {
             tokio::select! {
                 biased;
@@ -274,8 +283,11 @@ impl Environment {
             }
         });
         match waited.await {
-            // It ended after its last answer, and never asked for this event.
-            Ok(CallEnd::Exited(_)) if self.api.take_back() => Err(StartError::Gone),
+            // It was ending with its last answer, and never asked for this event. One that takes its
+            // time to end has used up the time of the call.
+            Ok(CallEnd::Exited(_)) if self.api.take_back() && within(MOMENT) => {
+                Err(StartError::Gone)
+            }
             Ok(end) => Ok(end),
             Err(_) => Ok(CallEnd::TimedOut),
         }
@@ -338,15 +350,18 @@ impl Environment {
         }));
     }
 
-    async fn kill(&self) {
-        if let Some(sandbox) = self.sandbox.read().await.as_ref() {
-            sandbox.kill_all().await;
+    /// Whether the sandbox is there and nothing is left in it.
+    async fn kill(&self) -> bool {
+        match self.sandbox.read().await.as_ref() {
+            Some(sandbox) => sandbox.kill_all().await,
+            None => false,
         }
     }
 
     /// Ends everything. Returns when nothing is left.
     pub async fn end(&self) {
         self.serving.abort();
+        self.watch.close();
         if let Some(sandbox) = self.sandbox.write().await.take() {
             sandbox.destroy().await;
         }

@@ -9,6 +9,7 @@ mod environment;
 mod failure;
 mod process;
 mod program;
+mod table;
 
 use crate::code::CodeCache;
 use crate::logs::{Capture, Destination, report};
@@ -23,11 +24,11 @@ use lamplight_rpc::{
     StartError, Worker,
 };
 use lamplight_sandbox::{Bind, Launcher, Program, Spec};
-use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
+use table::Table;
 use tokio::sync::Semaphore;
 
 /// How long an answer waits for its log to be written.
@@ -49,21 +50,6 @@ pub struct Parts {
     pub clients: PathBuf,
     /// An empty directory for `/opt` while a function has no layers.
     pub empty: PathBuf,
-}
-
-/// The environments here, and the code that waits for the last of them to end.
-#[derive(Default)]
-struct Table {
-    environments: HashMap<EnvironmentId, Arc<Environment>>,
-    forgotten: HashSet<String>,
-}
-
-impl Table {
-    fn uses(&self, digest: &str) -> bool {
-        self.environments
-            .values()
-            .any(|environment| environment.target().packages().any(|used| used == digest))
-    }
 }
 
 pub struct Agent {
@@ -107,13 +93,16 @@ impl Agent {
     /// Ends every environment. Returns when nothing of them is left.
     pub async fn shut_down(&self) {
         self.starts.close();
-        let all: Vec<_> =
-            self.table().environments.drain().map(|(_, environment)| environment).collect();
+        let all = self.table().close();
         let mut ends = tokio::task::JoinSet::new();
         for environment in all {
             ends.spawn(async move { environment.end().await });
         }
         while ends.join_next().await.is_some() {}
+        // Starts that were under way see that it is over, and end what they made.
+        while self.table().is_starting() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         self.parts.launcher.shut_down().await;
     }
 
@@ -164,7 +153,7 @@ impl Agent {
         let listener = sandbox.listener().ok_or_else(|| failed(&"it has no listener"))?;
         let api = Arc::new(RuntimeApi::default());
         let tasks = self.parts.env.tasks.clone();
-        let serving = tasks.spawn(runtime_api::serve(listener, Arc::clone(&api), tasks.clone()));
+        let serving = tasks.spawn(runtime_api::serve(listener, Arc::clone(&api)));
         Ok(Home { sandbox, api, serving: serving.abort_handle(), capture: self.capture(target) })
     }
 
@@ -180,29 +169,25 @@ impl Agent {
     }
 
     /// Watches for an end that nobody asked for.
-    fn watch(&self, id: EnvironmentId, environment: &Arc<Environment>) {
-        let (ended, environment) = (self.parts.ended.clone(), Arc::downgrade(environment));
-        let mut stop = self.parts.env.tasks.stop_signal();
+    fn watch(&self, id: EnvironmentId, environment: &Environment) {
+        let (ended, watch) = (self.parts.ended.clone(), environment.watch());
         self.parts.env.tasks.spawn(async move {
-            let Some(environment) = environment.upgrade() else { return };
-            tokio::select! {
-                () = environment.died() => { let _ = ended.send(id); }
-                () = stop.stopped() => {}
+            if watch.died().await {
+                let _ = ended.send(id);
             }
         });
     }
-}
 
-#[async_trait]
-impl Worker for Agent {
-    async fn start(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError> {
-        let _place = self.starts.acquire().await.map_err(|_| StartError::Stopping)?;
+    async fn start_reserved(
+        &self,
+        id: EnvironmentId,
+        target: Arc<Target>,
+    ) -> Result<(), StartError> {
         let mut plan = self
             .parts
             .runtimes
             .find(&target.runtime)
             .map_err(|missing| StartError::RuntimeMissing(missing.to_string()))?;
-        let id = EnvironmentId(self.next.fetch_add(1, Ordering::Relaxed));
         let code = self.code(&target.code).await?;
         let opt = self.layers(&target.layers).await?;
         let can_start = plan.pick_bootstrap(&|inside| {
@@ -230,17 +215,45 @@ impl Worker for Agent {
         let start = Start { program, init_start };
         let environment = Environment::new(target, self.parts.env.clone(), home, start);
         let environment = Arc::new(environment);
-        self.table().environments.insert(id, Arc::clone(&environment));
+        // Alone in its statement: the table is not locked while the environment ends.
+        let refused = self.table().insert(id, Arc::clone(&environment)).err();
+        if let Some(environment) = refused {
+            environment.end().await;
+            return Err(StartError::Stopping);
+        }
         if let Err(error) = environment.boot().await {
             self.end(id).await;
             return Err(error);
         }
         self.watch(id, &environment);
-        Ok(id)
+        Ok(())
+    }
+
+    /// Removes the code that waited for the last environment to let go of it.
+    async fn release(&self, target: &Target) {
+        let unused = self.table().release(target);
+        for digest in unused {
+            self.parts.code.forget(&digest).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Worker for Agent {
+    async fn start(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError> {
+        let _place = self.starts.acquire().await.map_err(|_| StartError::Stopping)?;
+        let id = EnvironmentId(self.next.fetch_add(1, Ordering::Relaxed));
+        self.table().begin(id, &target)?;
+        let started = self.start_reserved(id, Arc::clone(&target)).await;
+        self.table().started(id);
+        if started.is_err() {
+            self.release(&target).await;
+        }
+        started.map(|()| id)
     }
 
     async fn invoke(&self, id: EnvironmentId, call: Invocation) -> Result<Outcome, StartError> {
-        let environment = self.table().environments.get(&id).cloned().ok_or(StartError::Gone)?;
+        let environment = self.table().get(id).ok_or(StartError::Gone)?;
         let outcome = environment.invoke(call).await;
         // Whoever has the answer can count on the log of it, also when this process is killed in
         // the next moment. A disk that hangs must not hold up answers for long, though.
@@ -249,33 +262,21 @@ impl Worker for Agent {
     }
 
     async fn end(&self, id: EnvironmentId) {
-        let Some(environment) = self.table().environments.remove(&id) else { return };
+        let Some(environment) = self.table().remove(id) else { return };
         environment.end().await;
-        for digest in environment.target().packages() {
-            let unused = {
-                let mut table = self.table();
-                !table.uses(digest) && table.forgotten.remove(digest)
-            };
-            if unused {
-                self.parts.code.forget(digest).await;
-            }
-        }
+        self.release(environment.target()).await;
     }
 
     async fn prepare(&self, digest: &str, zip: &Path) -> Result<Prepared, PrepareError> {
-        self.table().forgotten.remove(digest);
+        self.table().remember(digest);
         self.parts.code.prepare(digest, zip).await
     }
 
     async fn forget(&self, digest: &str) {
-        {
-            let mut table = self.table();
-            if table.uses(digest) {
-                table.forgotten.insert(digest.to_owned());
-                return;
-            }
+        let unused = self.table().forget(digest);
+        if unused {
+            self.parts.code.forget(digest).await;
         }
-        self.parts.code.forget(digest).await;
     }
 
     fn can_run(&self, runtime: &str) -> Result<(), String> {
@@ -292,7 +293,7 @@ async fn freeze_idle(agent: Weak<Agent>, mut stop: Stop) {
             _ = tick.tick() => {}
         }
         let Some(agent) = agent.upgrade() else { return };
-        let all: Vec<_> = agent.table().environments.values().cloned().collect();
+        let all = agent.table().all();
         for environment in all {
             environment.freeze_if_idle(FREEZE_AFTER).await;
         }

@@ -5,7 +5,7 @@ use crate::logs::{Capture, Pipe};
 use crate::runtime_api::{Init, RuntimeApi};
 use lamplight_env::Env;
 use lamplight_rpc::StartError;
-use lamplight_sandbox::{Exit, Program, Sandbox};
+use lamplight_sandbox::{Exit, Program, Sandbox, SandboxError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,7 +36,13 @@ pub enum InitEnd {
 #[derive(Default)]
 pub struct Watch {
     idle: AtomicBool,
-    died: watch::Sender<bool>,
+    end: watch::Sender<Option<End>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Died,
+    WasEnded,
 }
 
 impl Watch {
@@ -44,16 +50,29 @@ impl Watch {
         self.idle.store(idle, Ordering::SeqCst);
     }
 
-    /// Resolves when the process has ended by itself.
-    pub async fn died(&self) {
-        let mut died = self.died.subscribe();
-        let _ = died.wait_for(|died| *died).await;
+    /// Resolves with the end of the environment: whether its process ended by itself.
+    pub async fn died(&self) -> bool {
+        let mut end = self.end.subscribe();
+        end.wait_for(Option::is_some).await.is_ok_and(|end| *end == Some(End::Died))
+    }
+
+    /// The environment is ended by its owner.
+    pub fn close(&self) {
+        self.tell(End::WasEnded);
     }
 
     fn ended(&self) {
         if self.idle.load(Ordering::SeqCst) {
-            self.died.send_replace(true);
+            self.tell(End::Died);
         }
+    }
+
+    fn tell(&self, what: End) {
+        self.end.send_if_modified(|end| {
+            let first = end.is_none();
+            end.get_or_insert(what);
+            first
+        });
     }
 }
 
@@ -88,6 +107,8 @@ impl Process {
             Ok(running) => running,
             Err(error) => match error.start_errno() {
                 Some(errno) => return Ok(Err(NotStarted::Refused { errno })),
+                // Its init is gone, and has seen no call: another environment may take it.
+                None if matches!(error, SandboxError::Lost) => return Err(StartError::Gone),
                 None => return Err(failed(&error)),
             },
         };

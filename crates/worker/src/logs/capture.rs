@@ -17,6 +17,9 @@ use tokio::net::unix::pipe::Receiver;
 /// whoever waits for the pass.
 const PASS: usize = 1024 * 1024;
 
+/// What a line costs beside its text wherever it is kept, bytes.
+const LINE: usize = 64;
+
 /// Where the lines of one environment go.
 pub struct Destination {
     pub scope: Scope,
@@ -33,6 +36,17 @@ struct State {
     tail: Option<Vec<u8>>,
     logged: usize,
     dropped: usize,
+}
+
+impl State {
+    /// The mark of what was dropped since the last one.
+    fn cut(&mut self) -> Option<String> {
+        let dropped = std::mem::take(&mut self.dropped);
+        (dropped > 0).then(|| {
+            let limit = limits::LOG_PER_CALL;
+            format!("[{dropped} bytes of log were dropped: a call may log {limit} bytes]")
+        })
+    }
 }
 
 /// The log of one environment.
@@ -58,9 +72,11 @@ impl Capture {
     /// A call begins: its bounds and its tail start empty.
     pub fn begin_call(&self, tail: bool) {
         let mut state = self.lock();
+        // What was cut between the calls is said before the log of this one begins.
+        let cut = state.cut();
+        self.append(&mut state, cut.into_iter().collect());
         state.tail = tail.then(Vec::new);
         state.logged = 0;
-        state.dropped = 0;
     }
 
     /// The call is over. Gives the end of its log, where asked for.
@@ -72,13 +88,7 @@ impl Capture {
     pub fn platform(&self, line: String) {
         let mut state = self.lock();
         let mut events: Vec<String> = state.lines.finish().into_iter().collect();
-        if state.dropped > 0 {
-            events.push(format!(
-                "[{} bytes of log were dropped: a call may log {} bytes]",
-                std::mem::take(&mut state.dropped),
-                limits::LOG_PER_CALL
-            ));
-        }
+        events.extend(state.cut());
         events.push(line);
         self.append(&mut state, events);
     }
@@ -90,6 +100,7 @@ impl Capture {
         state.dropped += bytes.len() - room;
         let mut events = Vec::new();
         state.lines.push(&bytes[..room], |line| events.push(line));
+        state.logged += events.len() * LINE;
         self.append(&mut state, events);
     }
 
@@ -230,13 +241,20 @@ mod tests {
         let (sink, capture) = capture();
         capture.begin_call(false);
         let chunk = b"x".repeat(1023).into_iter().chain(*b"\n").collect::<Vec<_>>();
-        for _ in 0..limits::LOG_PER_CALL / chunk.len() + 10 {
+        let lines = limits::LOG_PER_CALL / (chunk.len() + LINE) + 10;
+        for _ in 0..lines {
             capture.take_in(&chunk);
         }
         capture.platform("END".into());
+        capture.take_in(&chunk);
+        capture.begin_call(false);
+        capture.platform("START".into());
         let all = sink.0.lock().unwrap();
-        assert_eq!(all.len(), limits::LOG_PER_CALL / 1024 + 2);
-        assert!(all[all.len() - 2].starts_with("[10240 bytes of log were dropped"));
+        let marks: Vec<_> = all.iter().filter(|line| line.contains("were dropped")).collect();
+        assert_eq!(marks.len(), 2, "{marks:?}");
+        let stored: usize = all.iter().map(|line| line.len() + LINE).sum();
+        assert!(stored <= limits::LOG_PER_CALL + 4096, "{stored}");
+        assert_eq!(all.last().unwrap(), "START");
     }
 
     #[tokio::test]

@@ -169,15 +169,19 @@ impl Machine {
         }
     }
 
-    /// `POST /runtime/init/error`.
-    pub fn init_error(&mut self) -> Result<(), Refusal> {
+    /// `POST /runtime/init/error`, before its body is read.
+    pub fn may_fail_init(&self) -> Result<(), Refusal> {
         match self.phase {
-            Phase::Started => {
-                self.phase = Phase::InitError;
-                Ok(())
-            }
+            Phase::Started => Ok(()),
             _ => Err(Refusal::transition(&self.phase, "InitError")),
         }
+    }
+
+    /// The same when the body is there.
+    pub fn init_error(&mut self) -> Result<(), Refusal> {
+        self.may_fail_init()?;
+        self.phase = Phase::InitError;
+        Ok(())
     }
 }
 

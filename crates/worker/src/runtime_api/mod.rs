@@ -69,6 +69,9 @@ pub struct RuntimeApi {
     inner: Mutex<Inner>,
     /// A stream has ended, one way or the other.
     stream_over: Notify,
+    /// Held while a body comes in: a runtime sends one at a time, and many at once would only fill
+    /// the memory of the server.
+    upload: tokio::sync::Mutex<()>,
 }
 
 impl RuntimeApi {
@@ -147,6 +150,15 @@ impl RuntimeApi {
         self.lock().undelivered = Some(delivery);
     }
 
+    /// The right to send a body. Refused while another one is on its way.
+    fn upload(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Refusal> {
+        self.upload.try_lock().map_err(|_| Refusal {
+            status: 403,
+            error_type: "InvalidStateTransition",
+            message: "Another request body is still being sent".to_owned(),
+        })
+    }
+
     fn may_answer(&self, request_id: &str) -> Result<(), Refusal> {
         self.lock().machine.may_answer(request_id)
     }
@@ -179,6 +191,10 @@ impl RuntimeApi {
         if self.lock().machine.break_off(request_id).is_ok() {
             self.stream_over.notify_waiters();
         }
+    }
+
+    fn may_fail_init(&self) -> Result<(), Refusal> {
+        self.lock().machine.may_fail_init()
     }
 
     fn init_error(&self, body: Bytes, error_type: String) -> Result<(), Refusal> {

@@ -9,13 +9,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use lamplight_env::Tasks;
 use std::convert::Infallible;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// A runtime needs one connection, extensions and threads a few more.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 16;
 /// AWS: error documents over this are cut; a legitimate one is far smaller.
 const ERROR_BODY: usize = 1024 * 1024;
 /// What is read ahead from a connection: a head with AWS's largest header (64 KB of error cause)
@@ -24,42 +25,45 @@ const READ_AHEAD: usize = 128 * 1024;
 
 pub(super) type Reply = Response<Full<Bytes>>;
 
-/// Serves the listener of one environment until it is closed or `api` is dropped by all others.
-pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>, tasks: Tasks) {
-    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+/// Serves the listener of one environment. Does not end by itself; dropped, it closes every
+/// connection with it.
+pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>) {
+    let mut connections = JoinSet::new();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::debug!(%error, "the listener of an environment failed");
-                return;
-            }
-        };
-        let _ = stream.set_nodelay(true);
+        tokio::select! {
+            _ = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                Ok((stream, _)) => { connections.spawn(connection(stream, Arc::clone(&api))); }
+                Err(error) => {
+                    // Out of descriptors, most likely: others have to close first.
+                    tracing::debug!(%error, "a runtime's connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, api: Arc<RuntimeApi>) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
         let api = Arc::clone(&api);
-        tasks.spawn(async move {
-            let service = service_fn(move |request| {
-                let api = Arc::clone(&api);
-                async move { Ok::<_, Infallible>(handle(&api, request).await) }
-            });
-            // A runtime may hold a connection open for as long as its environment lives.
-            let served = http1::Builder::new()
-                .max_buf_size(READ_AHEAD)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "a runtime's connection ended");
-            }
-            drop(place);
-        });
+        async move { Ok::<_, Infallible>(handle(&api, request).await) }
+    });
+    // A runtime may hold a connection open for as long as its environment lives.
+    let served = http1::Builder::new()
+        .max_buf_size(READ_AHEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a runtime's connection ended");
     }
 }
 
 async fn handle(api: &RuntimeApi, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
-    if path == "/ping" {
+    if matches!(path, "/ping" | "/2018-06-01/ping") {
         return reply(StatusCode::OK, "text/plain", "pong");
     }
     let Some(path) = path.strip_prefix("/2018-06-01/runtime/") else {
@@ -132,6 +136,7 @@ async fn error(
     body: Incoming,
 ) -> Result<Reply, Refusal> {
     api.may_answer(id)?;
+    let _one = api.upload()?;
     let body = error_body(body).await?;
     api.answer(id, Answer::Error { body, error_type: error_type(headers, "Function.Unknown") })?;
     Ok(accepted())
@@ -142,6 +147,8 @@ async fn init_error(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Reply, Refusal> {
+    api.may_fail_init()?;
+    let _one = api.upload()?;
     let body = error_body(body).await?;
     api.init_error(body, error_type(headers, "Runtime.Unknown"))?;
     Ok(accepted())
