@@ -6,13 +6,77 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Our file name, and the model's place in botocore's `data` directory.
-const MODELS: [(&str, &str); 3] =
-    [("lambda", "lambda/2015-03-31"), ("logs", "logs/2014-03-28"), ("sts", "sts/2011-06-15")];
+/// Our file name, the model's place in botocore's `data` directory, and the operations that are
+/// wanted of a service of which this program has only a part; all of them where none is named.
+const MODELS: [(&str, &str, &[&str]); 4] = [
+    ("lambda", "lambda/2015-03-31", &[]),
+    ("logs", "logs/2014-03-28", &[]),
+    ("sts", "sts/2011-06-15", &[]),
+    ("iam", "iam/2010-05-08", IAM),
+];
+
+/// Users, keys, roles and policies; neither groups nor logins nor devices.
+const IAM: &[&str] = &[
+    "AttachRolePolicy",
+    "AttachUserPolicy",
+    "CreateAccessKey",
+    "CreatePolicy",
+    "CreatePolicyVersion",
+    "CreateRole",
+    "CreateUser",
+    "DeleteAccessKey",
+    "DeletePolicy",
+    "DeletePolicyVersion",
+    "DeleteRole",
+    "DeleteRolePermissionsBoundary",
+    "DeleteRolePolicy",
+    "DeleteUser",
+    "DeleteUserPermissionsBoundary",
+    "DeleteUserPolicy",
+    "DetachRolePolicy",
+    "DetachUserPolicy",
+    "GetPolicy",
+    "GetPolicyVersion",
+    "GetRole",
+    "GetRolePolicy",
+    "GetUser",
+    "GetUserPolicy",
+    "ListAccessKeys",
+    "ListAttachedRolePolicies",
+    "ListAttachedUserPolicies",
+    "ListEntitiesForPolicy",
+    "ListGroupsForUser",
+    "ListInstanceProfilesForRole",
+    "ListPolicies",
+    "ListPolicyTags",
+    "ListPolicyVersions",
+    "ListRolePolicies",
+    "ListRoles",
+    "ListRoleTags",
+    "ListUserPolicies",
+    "ListUsers",
+    "ListUserTags",
+    "PutRolePermissionsBoundary",
+    "PutRolePolicy",
+    "PutUserPermissionsBoundary",
+    "PutUserPolicy",
+    "SetDefaultPolicyVersion",
+    "TagPolicy",
+    "TagRole",
+    "TagUser",
+    "UntagPolicy",
+    "UntagRole",
+    "UntagUser",
+    "UpdateAccessKey",
+    "UpdateAssumeRolePolicy",
+    "UpdateRole",
+    "UpdateRoleDescription",
+];
 
 const METADATA: &[&str] = &[
     "apiVersion",
@@ -79,11 +143,11 @@ pub fn run(arguments: &[String]) -> Result<()> {
     };
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/wire/models");
     std::fs::create_dir_all(&models)?;
-    for (name, place) in MODELS {
+    for (name, place, wanted) in MODELS {
         let source = package.join("data").join(place).join("service-2.json.gz");
         let model: Value = serde_json::from_slice(&inflate(&source)?)
             .with_context(|| format!("reading {}", source.display()))?;
-        let text = print(&trim(&model)?)?;
+        let text = print(&trim(&model, wanted)?)?;
         std::fs::write(models.join(format!("{name}.json")), &text)?;
         println!("{name}.json: {} bytes", text.len());
     }
@@ -126,17 +190,48 @@ fn version(package: &Path) -> Result<String> {
         .context("botocore does not say its version")
 }
 
-fn trim(model: &Value) -> Result<Value> {
+fn trim(model: &Value, wanted: &[&str]) -> Result<Value> {
     let metadata = keep(object(model, "metadata")?, METADATA);
-    let mut operations = Map::new();
-    for (name, operation) in object(model, "operations")? {
-        operations.insert(name.clone(), Value::Object(trim_operation(operation)?));
+    let all = object(model, "operations")?;
+    if let Some(missing) = wanted.iter().find(|name| !all.contains_key(**name)) {
+        bail!("the model has no operation {missing}");
     }
+    let mut operations = Map::new();
+    for (name, operation) in all {
+        if wanted.is_empty() || wanted.contains(&name.as_str()) {
+            operations.insert(name.clone(), Value::Object(trim_operation(operation)?));
+        }
+    }
+    let all = object(model, "shapes")?;
+    let reached = reached(&operations, all);
     let mut shapes = Map::new();
-    for (name, shape) in object(model, "shapes")? {
-        shapes.insert(name.clone(), Value::Object(trim_shape(shape)?));
+    for (name, shape) in all {
+        if wanted.is_empty() || reached.contains(name.as_str()) {
+            shapes.insert(name.clone(), Value::Object(trim_shape(shape)?));
+        }
     }
     Ok(json!({ "metadata": metadata, "operations": operations, "shapes": shapes }))
+}
+
+/// The shapes that operations refer to, directly or through others.
+fn reached(operations: &Map<String, Value>, shapes: &Map<String, Value>) -> BTreeSet<String> {
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<&Value> = operations.values().collect();
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(fields) => {
+                if let Some(Value::String(name)) = fields.get("shape")
+                    && reached.insert(name.clone())
+                {
+                    open.extend(shapes.get(name));
+                }
+                open.extend(fields.values());
+            }
+            Value::Array(items) => open.extend(items),
+            _ => {}
+        }
+    }
+    reached
 }
 
 fn trim_operation(operation: &Value) -> Result<Map<String, Value>> {

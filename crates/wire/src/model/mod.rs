@@ -20,6 +20,7 @@ pub fn services() -> &'static [Service] {
             include_str!("../../models/lambda.json"),
             include_str!("../../models/logs.json"),
             include_str!("../../models/sts.json"),
+            include_str!("../../models/iam.json"),
         ];
         let parsed: Result<Vec<_>, _> = models.into_iter().map(Service::parse).collect();
         parsed.expect("the models are part of the program, and the tests load them")
@@ -27,7 +28,7 @@ pub fn services() -> &'static [Service] {
     &SERVICES
 }
 
-/// A service by its name (`lambda`, `logs`, `sts`).
+/// A service by its name (`lambda`, `logs`, `sts`, `iam`).
 pub fn service(name: &str) -> Option<&'static Service> {
     services().iter().find(|service| service.name == name)
 }
@@ -212,7 +213,7 @@ mod tests {
             .iter()
             .map(|service| (service.name.as_str(), operations(service).count()))
             .collect();
-        assert_eq!(counts, [("lambda", 91), ("logs", 118), ("sts", 11)]);
+        assert_eq!(counts, [("lambda", 91), ("logs", 118), ("sts", 11), ("iam", 54)]);
     }
 
     #[test]

@@ -1,0 +1,153 @@
+//! From a caller to the policies that have a say about them.
+
+use super::document::{Document, Kind};
+use super::evaluate::{Answer, Context, Policies, Principal, Question, Verdict, ask, evaluate};
+use super::store::{Attached, Role, User};
+use super::{Caller, Iam, Who};
+use serde_json::json;
+
+/// Whether a role may be taken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// There is no such role.
+    NoRole,
+    Refused,
+    Given,
+}
+
+impl Iam {
+    /// May `caller` do it? `resource` is the policy of the resource, where it has one.
+    pub fn verdict(
+        &self,
+        caller: &Caller,
+        resource: Option<Document>,
+        question: &Question<'_>,
+    ) -> Verdict {
+        if caller.who == Who::Root {
+            return Verdict::Allowed;
+        }
+        evaluate(&Policies { resource, ..self.policies(caller) }, question)
+    }
+
+    /// Whether the trust policy of a role lets a service of this server take it on.
+    pub fn trusts_service(&self, role_arn: &str, service: &str) -> Trust {
+        let Some(role) = self.role(role_arn) else { return Trust::NoRole };
+        let principal = Principal::Service(service.to_owned());
+        let context = Context::default();
+        let action = "sts:AssumeRole";
+        let question =
+            Question { principal: &principal, action, resource: role_arn, context: &context };
+        match ask(&readable(&role.trust, Kind::Trust), &question) {
+            Answer::Allows => Trust::Given,
+            _ => Trust::Refused,
+        }
+    }
+
+    /// Whether `caller` may take on a role: its trust policy names them, or names their account and
+    /// their own policies allow it.
+    pub fn trusts(&self, caller: &Caller, role_arn: &str, context: &Context) -> Trust {
+        let Some(role) = self.role(role_arn) else { return Trust::NoRole };
+        let trust = readable(&role.trust, Kind::Trust);
+        let action = "sts:AssumeRole";
+        let says = |principal: &Principal| {
+            ask(&trust, &Question { principal, action, resource: role_arn, context })
+        };
+        let principal = caller.principal();
+        let direct = says(&principal);
+        let account = says(&Caller::root(&self.account).principal());
+        let question = Question { principal: &principal, action, resource: role_arn, context };
+        // The trust policy lets in whom it names, within their boundary and session policy.
+        let own = self.verdict(caller, Some(trust.clone()), &question);
+        let named = [direct, account].contains(&Answer::Allows);
+        let denied = [direct, account].contains(&Answer::Denies);
+        match own {
+            Verdict::Allowed if named && !denied => Trust::Given,
+            _ => Trust::Refused,
+        }
+    }
+
+    /// The role of an ARN.
+    pub(crate) fn role(&self, arn: &str) -> Option<Role> {
+        let (role, _) = self.find::<Role>(arn.rsplit('/').next()?)?;
+        (role.arn(&self.account) == arn).then_some(role)
+    }
+
+    fn policies(&self, caller: &Caller) -> Policies {
+        let mut policies = match &caller.who {
+            Who::Root => Policies::default(),
+            Who::User { name, id } => {
+                let user = self.find::<User>(name.rsplit('/').next().unwrap_or(name));
+                match user.filter(|(user, _)| user.id == *id) {
+                    Some((user, _)) => self.attached(&user.attached),
+                    None => Policies::default(),
+                }
+            }
+            Who::Role { name, id, function, .. } => {
+                let arn = format!("arn:aws:iam::{}:role{name}", caller.account);
+                match (self.role(&arn), id, function) {
+                    (Some(role), id, _) if id.as_ref().is_none_or(|id| *id == role.id) => {
+                        self.attached(&role.attached)
+                    }
+                    (None, None, Some(function)) => own_logs(function),
+                    _ => Policies::default(),
+                }
+            }
+        };
+        policies.session = caller.session_policy.as_ref().map(|p| readable(p, Kind::Identity));
+        policies
+    }
+
+    fn attached(&self, attached: &Attached) -> Policies {
+        let inline = attached.inline.values().map(|text| readable(text, Kind::Identity));
+        // A policy that is gone allows nothing; deletion refuses while it is attached.
+        let managed = attached.managed.iter().filter_map(|arn| self.managed(arn));
+        let boundary = attached.boundary.as_ref();
+        let boundary = boundary.map(|arn| self.managed(arn).unwrap_or_else(nothing));
+        let identity = inline.chain(managed).collect();
+        Policies { identity, boundary, session: None, resource: None }
+    }
+
+    fn managed(&self, arn: &str) -> Option<Document> {
+        let policy = self.managed_policy(arn)?;
+        Some(readable(policy.document()?, Kind::Identity))
+    }
+}
+
+/// A stored policy. It was checked when it was written; one that cannot be read all the same denies
+/// everything, since nobody knows what it was meant to deny.
+fn readable(text: &str, kind: Kind) -> Document {
+    Document::parse(text, kind).unwrap_or_else(|malformed| {
+        tracing::error!(%malformed, "a stored policy cannot be read");
+        let mut deny = json!({ "Effect": "Deny", "Action": "*" });
+        if kind != Kind::Trust {
+            deny["Resource"] = json!("*");
+        }
+        if kind != Kind::Identity {
+            deny["Principal"] = json!("*");
+        }
+        Document::read(&json!({ "Statement": deny }), kind).unwrap_or_else(|_| nothing())
+    })
+}
+
+fn nothing() -> Document {
+    Document { statements: Vec::new() }
+}
+
+/// What a function's role may do that nobody has made: write the function's logs.
+fn own_logs(function: &str) -> Policies {
+    let parts: Vec<&str> = function.split(':').collect();
+    let [arn, partition, _, region, account, _, name, ..] = parts[..] else {
+        return Policies::default();
+    };
+    let group = format!("{arn}:{partition}:logs:{region}:{account}:log-group:/aws/lambda/{name}");
+    let document = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": [group, format!("{group}:*")],
+        }],
+    });
+    let identity = Document::read(&document, Kind::Identity).into_iter().collect();
+    Policies { identity, ..Policies::default() }
+}
