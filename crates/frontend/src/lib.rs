@@ -2,6 +2,7 @@
 //!
 //! Knows the other roles only by their traits, opens no store, and runs no function itself.
 
+mod access;
 pub mod api;
 pub mod auth;
 mod body;
@@ -15,7 +16,9 @@ pub use server::serve;
 
 use lamplight_env::Env;
 use lamplight_rpc::{Catalog, CodeSource, Counting, Documents, Layers, Manager, Objects};
+use lamplight_services::iam::Iam;
 use lamplight_services::logs::Logs;
+use lamplight_services::sts::Sts;
 use std::sync::Arc;
 
 /// Plain settings of the frontend.
@@ -25,6 +28,8 @@ pub struct Options {
     pub region: String,
     /// What GetAccountSettings says.
     pub concurrent_executions: u32,
+    /// Whether policies are asked. Where not, everybody who has a key may do everything.
+    pub enforce: bool,
 }
 
 /// What the frontend works with.
@@ -40,5 +45,7 @@ pub struct Parts {
     pub counting: Arc<dyn Counting>,
     pub manager: Arc<dyn Manager>,
     pub logs: Arc<Logs>,
+    pub iam: Arc<Iam>,
+    pub sts: Sts,
     pub downloads: Downloads,
 }

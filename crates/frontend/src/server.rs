@@ -17,6 +17,7 @@ use lamplight_wire::{
     ApiError, OperationRef, Route, Service, decode, encode_error, encode_output, route, validate,
 };
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -38,10 +39,10 @@ pub async fn serve(listener: TcpListener, parts: Arc<Parts>) {
     let mut stop = parts.env.tasks.stop_signal();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stop.stopped() => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, most likely: others have to close first.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -52,16 +53,21 @@ pub async fn serve(listener: TcpListener, parts: Arc<Parts>) {
         };
         let (task_parts, bodies) = (Arc::clone(&parts), Arc::clone(&bodies));
         parts.env.tasks.spawn(async move {
-            connection(stream, task_parts, bodies).await;
+            connection((stream, Peer(peer.ip())), task_parts, bodies).await;
             drop(place);
         });
     }
 }
 
-async fn connection(stream: TcpStream, parts: Arc<Parts>, bodies: Arc<Bodies>) {
+/// Where a request comes from, kept with its head.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+async fn connection((stream, peer): (TcpStream, Peer), parts: Arc<Parts>, bodies: Arc<Bodies>) {
     let _ = stream.set_nodelay(true);
     let mut stop = parts.env.tasks.stop_signal();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let (parts, bodies) = (Arc::clone(&parts), Arc::clone(&bodies));
         async move { Ok::<_, Infallible>(handle(&parts, &bodies, request).await) }
     });

@@ -11,18 +11,19 @@ use lamplight_control::layers::StoredLayers;
 use lamplight_control::manager::{self, EnvironmentManager};
 use lamplight_control::placement::OneMachine;
 use lamplight_env::{Env, Tasks};
-use lamplight_frontend::auth::{Caller, Key};
+use lamplight_frontend::auth::{Caller, Keys};
 use lamplight_frontend::{Auth, Downloads, Options, Parts};
 use lamplight_remote::ObjectStore;
-use lamplight_rpc::{LogSink, Worker};
+use lamplight_rpc::{Documents, LogSink, Worker};
 use lamplight_sandbox::{Launcher, Mode, Swept};
+use lamplight_services::iam::Iam;
 use lamplight_services::logs::Logs;
+use lamplight_services::sts::{SealingKey, Sessions, Sts};
 use lamplight_store::Store;
 use lamplight_wire::sigv4::Secret;
 use lamplight_worker::agent::{self, Agent};
 use lamplight_worker::code::CodeCache;
 use lamplight_worker::runtimes::{Runtimes, install_clients};
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -140,7 +141,8 @@ impl Server {
         catalog.start();
 
         let documents = StoredDocuments::load(Arc::clone(&store.meta) as _).await;
-        let documents = documents.map_err(anyhow::Error::msg)?;
+        let documents: Arc<dyn Documents> = Arc::new(documents.map_err(anyhow::Error::msg)?);
+        let identities = Identities::new(&documents, &credentials, &env);
         // Parsed now, so that no first caller waits for it.
         lamplight_wire::services();
 
@@ -150,13 +152,16 @@ impl Server {
             options: Options {
                 region: config.region.clone(),
                 concurrent_executions: config.concurrent_executions,
+                enforce: config.enforce,
             },
-            auth: auth(&config, &credentials),
+            auth: auth(&config, &credentials, &identities),
+            sts: Sts::new(Arc::clone(&identities.iam), Arc::clone(&identities.sessions)),
+            iam: identities.iam,
             catalog: Arc::clone(&catalog) as _,
             code: catalog,
             objects: Arc::new(ObjectStore::new(env.clone(), config.s3.clone())),
             layers: Arc::new(layers),
-            documents: Arc::new(documents),
+            documents,
             counting,
             manager,
             logs,
@@ -281,12 +286,28 @@ async fn worker(config: &Config, dir: &DataDir, env: &Env) -> Result<WorkerParts
     Ok(WorkerParts { agent, logs, ended })
 }
 
-fn auth(config: &Config, credentials: &Credentials) -> Auth {
+fn auth(config: &Config, credentials: &Credentials, iam: &Identities) -> Auth {
     let caller = Caller::root(&credentials.account);
     if config.open {
         return Auth::Open(caller);
     }
     let secret = Secret { secret_key: credentials.secret.clone(), session_token: None };
-    let key = Key { secret, caller };
-    Auth::Keys(HashMap::from([(credentials.access_key.clone(), key)]))
+    let owner = (credentials.access_key.clone(), secret, caller);
+    Auth::Keys(Keys { owner, iam: Arc::clone(&iam.iam), sessions: Arc::clone(&iam.sessions) })
+}
+
+/// Who there is, and for how long.
+struct Identities {
+    iam: Arc<Iam>,
+    sessions: Arc<Sessions>,
+}
+
+impl Identities {
+    fn new(documents: &Arc<dyn Documents>, credentials: &Credentials, env: &Env) -> Self {
+        let account = credentials.account.clone();
+        let iam = Iam::new(Arc::clone(documents), env.clone(), account);
+        // Whoever has the owner's secret may do everything anyway.
+        let key = SealingKey::from_secret(&credentials.secret);
+        Self { iam: Arc::new(iam), sessions: Arc::new(Sessions::new(env.clone(), key)) }
+    }
 }

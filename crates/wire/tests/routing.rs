@@ -122,7 +122,7 @@ fn what_nobody_serves_is_refused_by_name() {
     assert_eq!(error.status, Some(404));
     assert_eq!(
         error.message,
-        "The service 'dynamodb' is not served here; there is: lambda, logs, sts."
+        "The service 'dynamodb' is not served here; there is: lambda, logs, sts, iam."
     );
     for target in [
         "/",
@@ -147,5 +147,5 @@ fn what_nobody_serves_is_refused_by_name() {
 fn all_services_have_the_protocol_expected() {
     let protocols: Vec<_> =
         lamplight_wire::services().iter().map(|service| service.protocol).collect();
-    assert_eq!(protocols, [Protocol::RestJson, Protocol::Json11, Protocol::Query]);
+    assert_eq!(protocols, [Protocol::RestJson, Protocol::Json11, Protocol::Query, Protocol::Query]);
 }

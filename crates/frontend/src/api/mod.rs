@@ -3,11 +3,12 @@
 pub mod lambda;
 
 use crate::Parts;
+use crate::access;
 use crate::auth::Caller;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use lamplight_model::Scope;
-use lamplight_services::{logs, sts};
+use lamplight_services::{iam, logs, sts};
 use lamplight_wire::{ApiError, Call, Output};
 use serde_json::{Map, Value};
 use std::convert::Infallible;
@@ -42,6 +43,7 @@ impl From<Output> for Answer {
 /// The operations that are served, by the model's name of their service.
 pub fn served(service: &str) -> &'static [&'static str] {
     match service {
+        "iam" => iam::OPERATIONS,
         "lambda" => lambda::OPERATIONS,
         "logs" => logs::OPERATIONS,
         "sts" => sts::OPERATIONS,
@@ -57,13 +59,19 @@ pub async fn call(
     request_id: &str,
 ) -> Result<Answer, ApiError> {
     let operation = call.operation.name.as_str();
-    let (service, payload) = (call.service.name.as_str(), call.payload);
+    let service = call.service.name.as_str();
     if !served(service).contains(&operation) {
         return Err(not_served(operation));
     }
+    access::check(parts, head, (caller, scope), &call)?;
+    let payload = call.payload;
     match service {
+        "iam" => parts.iam.call(operation, caller, &call.input).await.map(Answer::from),
         "logs" => parts.logs.call(operation, scope, call.input).await.map(Answer::from),
-        "sts" => sts::call(operation, &caller.identity(), call.input).map(Answer::from),
+        "sts" => {
+            let context = access::context(parts, head, (caller, scope));
+            parts.sts.call(operation, caller, &call.input, &context).map(Answer::from)
+        }
         _ => {
             let input = &call.input;
             let request =

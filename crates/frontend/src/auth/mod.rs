@@ -1,54 +1,30 @@
 //! Who is asking: SigV4 against the keys of this server, or nobody where that was chosen.
 
+pub use lamplight_services::iam::Caller;
+
 use bytes::Bytes;
 use http::request::Parts as Head;
 use lamplight_env::Clock;
-use lamplight_model::{AccountId, Scope};
-use lamplight_services::sts::Caller as Identity;
+use lamplight_model::Scope;
+use lamplight_services::iam::Iam;
+use lamplight_services::sts::Sessions;
 use lamplight_wire::{ApiError, sigv4};
-use std::collections::HashMap;
 use std::sync::Arc;
-
-/// An access key of this server.
-#[derive(Clone)]
-pub struct Key {
-    pub secret: sigv4::Secret,
-    pub caller: Caller,
-}
-
-/// Whoever a request is from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    pub account: AccountId,
-    pub arn: String,
-    pub user_id: String,
-}
-
-impl Caller {
-    /// AWS: the user who owns the account.
-    pub fn root(account: &AccountId) -> Self {
-        Self {
-            account: account.clone(),
-            arn: format!("arn:aws:iam::{account}:root"),
-            user_id: account.to_string(),
-        }
-    }
-
-    pub fn identity(&self) -> Identity {
-        Identity {
-            account: self.account.to_string(),
-            arn: self.arn.clone(),
-            user_id: self.user_id.clone(),
-        }
-    }
-}
 
 /// How requests prove who they are from.
 pub enum Auth {
     /// By a signature with one of these keys.
-    Keys(HashMap<String, Key>),
+    Keys(Keys),
     /// Not at all: everybody who can connect is this caller.
     Open(Caller),
+}
+
+/// The keys of the owner, of users, and of sessions.
+pub struct Keys {
+    /// The key of the data directory, and its owner.
+    pub owner: (String, sigv4::Secret, Caller),
+    pub iam: Arc<Iam>,
+    pub sessions: Arc<Sessions>,
 }
 
 impl Auth {
@@ -62,16 +38,8 @@ impl Auth {
     ) -> Result<(Caller, Scope), ApiError> {
         match self {
             Self::Keys(keys) => {
-                let lookup = |id: &str| keys.get(id).map(|key| key.secret.clone());
-                let verified =
-                    sigv4::verify(head, || sigv4::sha256(body), &lookup, clock.now().millis())?;
-                // `verify` found the key a moment ago, and keys do not change.
-                let key = keys
-                    .get(&verified.access_key)
-                    .ok_or_else(|| ApiError::internal("a verified request has no key"))?;
-                let caller = key.caller.clone();
-                let scope =
-                    Scope { account: caller.account.clone(), region: verified.region.into() };
+                let (caller, region) = keys.verify(head, body, clock)?;
+                let scope = Scope { account: caller.account.clone(), region: region.into() };
                 Ok((caller, scope))
             }
             Self::Open(caller) => {
@@ -81,6 +49,45 @@ impl Auth {
                 Ok((caller.clone(), scope))
             }
         }
+    }
+}
+
+impl Keys {
+    /// Who signed the request, and for which region.
+    fn verify(
+        &self,
+        head: &Head,
+        body: &Bytes,
+        clock: &dyn Clock,
+    ) -> Result<(Caller, String), ApiError> {
+        let session = sigv4::claimed_token(head).and_then(|token| self.sessions.open(&token));
+        // A key may go away in between: whoever is found is whose signature is verified.
+        let found = std::cell::OnceCell::new();
+        let lookup = |id: &str| {
+            let (owner, secret, caller) = &self.owner;
+            let known = match &session {
+                Some(session) if session.access_key == id => {
+                    Some((session.secret.clone(), session.caller.clone()))
+                }
+                _ if owner == id => Some((secret.clone(), caller.clone())),
+                _ => self.iam.access_key(id),
+            };
+            let (secret, caller) = known?;
+            found.set(caller).ok()?;
+            Some(secret)
+        };
+        let verified = sigv4::verify(head, || sigv4::sha256(body), &lookup, clock.now().millis())?;
+        let expired = session
+            .as_ref()
+            .is_some_and(|session| session.expired && session.access_key == verified.access_key);
+        if expired {
+            let message = "The security token included in the request is expired";
+            return Err(ApiError::new("ExpiredTokenException", message).with_status(403));
+        }
+        let caller = found
+            .into_inner()
+            .ok_or_else(|| ApiError::internal("a verified request has no caller"))?;
+        Ok((caller, verified.region))
     }
 }
 
@@ -97,7 +104,10 @@ fn claimed_region(head: &Head) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lamplight_env::SystemClock;
+    use lamplight_env::{Env, ManualClock, SystemClock, Timestamp};
+    use lamplight_model::AccountId;
+    use lamplight_rpc::{Document, DocumentError, DocumentKey, Documents, Expected};
+    use lamplight_services::sts::SealingKey;
 
     fn head(authorization: &str) -> Head {
         let request = http::Request::get("/").header("authorization", authorization);
@@ -117,5 +127,76 @@ mod tests {
         assert_eq!(region(signed), "eu-west-1");
         assert_eq!(region("Bearer x"), "us-east-1");
         assert_eq!(region("AWS4-HMAC-SHA256 Credential=a/b/../c/d"), "us-east-1");
+    }
+
+    struct Nothing;
+
+    #[async_trait::async_trait]
+    impl Documents for Nothing {
+        fn get(&self, _: &DocumentKey) -> Option<Document> {
+            None
+        }
+        fn list(
+            &self,
+            _: (&'static str, &Scope),
+            _: Option<&str>,
+            _: Option<(&str, &str)>,
+            _: usize,
+        ) -> Vec<Document> {
+            Vec::new()
+        }
+        async fn put(
+            &self,
+            _: DocumentKey,
+            _: Expected,
+            _: serde_json::Value,
+        ) -> Result<Document, DocumentError> {
+            Err(DocumentError::Conflict)
+        }
+        async fn delete(&self, _: &DocumentKey, _: Expected) -> Result<bool, DocumentError> {
+            Ok(false)
+        }
+        async fn delete_owned(
+            &self,
+            _: &[&'static str],
+            _: &Scope,
+            _: &str,
+        ) -> Result<(), DocumentError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_session_ends() {
+        let account = AccountId::new("000000000000").unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_795_000_000_000)));
+        let env = Env { clock: Arc::clone(&clock) as _, ..Env::system() };
+        let sessions = Sessions::new(env.clone(), SealingKey::from_secret("s"));
+        let iam = Iam::new(Arc::new(Nothing), env, account.clone());
+        let caller = Caller::root(&account);
+        let made = sessions.begin(&caller, std::time::Duration::from_secs(60));
+        let secret = sigv4::Secret { secret_key: "s".to_owned(), session_token: None };
+        let keys = Keys {
+            owner: ("AKIA".to_owned(), secret, caller),
+            iam: Arc::new(iam),
+            sessions: Arc::new(sessions),
+        };
+        let auth = Auth::Keys(keys);
+        let ask = || {
+            let secret = sigv4::Secret {
+                secret_key: made.secret.clone(),
+                session_token: Some(made.token.clone()),
+            };
+            let credentials = sigv4::Credentials { access_key: made.access_key.clone(), secret };
+            let scope = sigv4::Scope { region: "r", service: "lambda" };
+            let uri = "http://host/2015-03-31/functions".parse().unwrap();
+            let uri = sigv4::presign(&uri, &credentials, scope, 600, clock.now().millis()).unwrap();
+            let request = http::Request::get(uri).header("host", "host").body(()).unwrap();
+            let head = request.into_parts().0;
+            auth.check(&head, &Bytes::new(), &*clock, "r").map(|(caller, _)| caller)
+        };
+        assert!(ask().unwrap().temporary);
+        clock.advance(std::time::Duration::from_secs(61));
+        assert_eq!(ask().unwrap_err().code, "ExpiredTokenException");
     }
 }

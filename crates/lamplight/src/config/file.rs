@@ -17,6 +17,7 @@ pub struct File {
     pub account: Option<String>,
     pub region: Option<String>,
     pub functions: Functions,
+    pub iam: Iam,
     pub network: Network,
     pub s3: S3,
     /// Interpreters by runtime identifier, for those that are not found by themselves.
@@ -28,6 +29,21 @@ pub struct File {
 pub struct Functions {
     pub idle_seconds: Option<u64>,
     pub concurrent_executions: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Iam {
+    pub mode: Option<IamMode>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IamMode {
+    /// Users and roles may do what policies allow.
+    Enforce,
+    /// Whoever has a key may do everything.
+    Off,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -21,6 +21,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub mode: Mode,
     pub open: bool,
+    /// Whether IAM policies are asked.
+    pub enforce: bool,
     pub account: AccountId,
     pub region: String,
     pub egress: Egress,
@@ -60,6 +62,7 @@ pub fn load(args: &ServeArgs) -> Result<Config> {
             Isolation::Process => Mode::Process,
         },
         open: auth == AuthMode::None,
+        enforce: file.iam.mode != Some(file::IamMode::Off),
         account,
         region,
         egress: egress(file.network)?,

@@ -98,6 +98,7 @@ fn members_of(shape: &Shape) -> &[crate::model::Member] {
 fn query_code(code: &str) -> &str {
     match code {
         "AccessDeniedException" => "AccessDenied",
+        "ExpiredTokenException" => "ExpiredToken",
         "IncompleteSignatureException" => "IncompleteSignature",
         "InvalidSignatureException" => "SignatureDoesNotMatch",
         "MissingAuthenticationTokenException" => "MissingAuthenticationToken",

@@ -270,6 +270,16 @@ pub fn claimed_scope(parts: &Parts) -> Option<Scope<'_>> {
     Some(Scope { region, service })
 }
 
+/// The session token that a request comes with, in either form of a signature, believing nothing.
+pub fn claimed_token(parts: &Parts) -> Option<Cow<'_, str>> {
+    if parts.headers.contains_key(AUTHORIZATION) {
+        return parts.headers.get("x-amz-security-token")?.to_str().ok().map(Cow::Borrowed);
+    }
+    percent::pairs(parts.uri.query().unwrap_or_default())
+        .find_map(|(name, value)| (name == "X-Amz-Security-Token").then_some(value))
+        .and_then(percent::decode)
+}
+
 /// The fields after the algorithm in an `Authorization` header.
 fn fields(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|field| !field.is_empty())

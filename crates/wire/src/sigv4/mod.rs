@@ -11,7 +11,7 @@ mod key;
 mod sign;
 mod time;
 
-pub use claim::claimed_scope;
+pub use claim::{claimed_scope, claimed_token};
 pub use sign::{Credentials, Scope, SignError, presign, sign};
 
 use crate::ApiError;

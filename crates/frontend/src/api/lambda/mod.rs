@@ -22,6 +22,8 @@ mod tags;
 mod upkeep;
 mod versions;
 
+pub use policies::key as policy_of;
+
 use super::{Answer, Request};
 use crate::invoke;
 use lamplight_model::{FunctionRef, NameError};

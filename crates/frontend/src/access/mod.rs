@@ -1,0 +1,131 @@
+//! May they? The one place where a verified request is held against the policies that have a say,
+//! between its verification and its operation.
+//!
+//! All it reads is in memory. The owner of the server may do everything; so may everybody where the
+//! setting says so.
+
+mod subject;
+
+use crate::Parts;
+use crate::api::lambda::policy_of;
+use crate::auth::Caller;
+use crate::server::Peer;
+use http::request::Parts as Head;
+use lamplight_model::{FunctionRef, Scope};
+use lamplight_services::iam::document::{Document, Kind};
+use lamplight_services::iam::evaluate::{Context, Question, Source, Verdict};
+use lamplight_services::iam::{Trust, Who};
+use lamplight_wire::{ApiError, Call};
+use serde_json::Value;
+use subject::Subject;
+
+/// AWS: how Lambda is called in policies.
+const LAMBDA: &str = "lambda.amazonaws.com";
+
+/// Refuses what `caller` may not do, in AWS's words.
+pub fn check(
+    parts: &Parts,
+    head: &Head,
+    (caller, scope): (&Caller, &Scope),
+    call: &Call,
+) -> Result<(), ApiError> {
+    let (service, operation) = (call.service.name.as_str(), call.operation.name.as_str());
+    let role = match (service, operation) {
+        ("lambda", "CreateFunction" | "UpdateFunctionConfiguration") => {
+            call.input.get("Role").and_then(Value::as_str)
+        }
+        _ => None,
+    };
+    if parts.options.enforce && caller.who != Who::Root {
+        if let Some(subject) = subject::of(service, operation, scope, &call.input) {
+            let mut context = context(parts, head, (caller, scope));
+            subject.describe(&mut context);
+            let policy = subject.function.as_ref().and_then(|function| policy(parts, function));
+            ask(parts, caller, policy, (&subject, &context))?;
+        }
+        if let Some(role) = role {
+            let mut context = context(parts, head, (caller, scope));
+            context.set("iam:PassedToService", LAMBDA);
+            let subject = Subject::new("iam:PassRole", role);
+            ask(parts, caller, None, (&subject, &context))?;
+        }
+    }
+    // AWS: tools try again on this text, since a new role takes a while to be known everywhere.
+    match role.map(|role| parts.iam.trusts_service(role, LAMBDA)) {
+        Some(Trust::Refused) => Err(ApiError::new(
+            "InvalidParameterValueException",
+            "The role defined for the function cannot be assumed by Lambda.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What every request says about itself.
+pub fn context(parts: &Parts, head: &Head, (caller, scope): (&Caller, &Scope)) -> Context {
+    let mut context = Context::default();
+    let now = parts.env.clock.now();
+    if let Ok(at) = jiff::Timestamp::from_second(now.seconds()) {
+        context.set("aws:CurrentTime", at.to_string());
+    }
+    context.set("aws:EpochTime", now.seconds().to_string());
+    context.set("aws:SecureTransport", "false");
+    context.set("aws:RequestedRegion", &*scope.region);
+    context.set("aws:PrincipalAccount", caller.account.to_string());
+    context.set("aws:userid", &*caller.user_id);
+    if let Some(Peer(address)) = head.extensions.get() {
+        context.set("aws:SourceIp", address.to_string());
+    }
+    let (kind, arn) = match &caller.who {
+        Who::Root => ("Account", caller.arn.clone()),
+        Who::User { name, .. } => {
+            context.set("aws:username", name.rsplit('/').next().unwrap_or(name));
+            ("User", caller.arn.clone())
+        }
+        Who::Role { name, function, .. } => {
+            if let Some(function) = function {
+                context.set("lambda:SourceFunctionArn", &**function);
+            }
+            // AWS: the role, whatever its session.
+            ("AssumedRole", format!("arn:aws:iam::{}:role{name}", caller.account))
+        }
+    };
+    context.set("aws:PrincipalType", kind);
+    context.set("aws:PrincipalArn", arn);
+    context
+}
+
+fn ask(
+    parts: &Parts,
+    caller: &Caller,
+    policy: Option<Document>,
+    (subject, context): (&Subject, &Context),
+) -> Result<(), ApiError> {
+    let principal = caller.principal();
+    let (action, resource) = (subject.action.as_str(), subject.resource.as_str());
+    let question = Question { principal: &principal, action, resource, context };
+    let because = match parts.iam.verdict(caller, policy, &question) {
+        Verdict::Allowed => return Ok(()),
+        Verdict::Denied(source) => format!("with an explicit deny in {}", with_article(source)),
+        Verdict::NotAllowed(source) => {
+            format!("because no {} allows the {action} action", source.name())
+        }
+    };
+    let message = format!(
+        "User: {} is not authorized to perform: {action} on resource: {resource} {because}",
+        caller.arn
+    );
+    Err(ApiError::new("AccessDeniedException", message).with_status(403))
+}
+
+fn with_article(source: Source) -> String {
+    let article = if source == Source::Identity { "an" } else { "a" };
+    format!("{article} {}", source.name())
+}
+
+/// The resource policy of a function. One that cannot be read lets nobody in.
+fn policy(parts: &Parts, function: &FunctionRef) -> Option<Document> {
+    let stored = parts.documents.get(&policy_of(function))?;
+    let read = Document::read(stored.body.get("Policy")?, Kind::Resource);
+    read.inspect_err(|error| tracing::error!(%function.function, %error, "a policy cannot be read"))
+        .ok()
+}
