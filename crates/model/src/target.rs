@@ -27,7 +27,9 @@ pub struct Target {
     pub log_group: String,
     /// `Text` or `JSON`.
     pub log_format: String,
+    /// Both levels are present with `JSON` only.
     pub application_log_level: Option<String>,
+    pub system_log_level: Option<String>,
 }
 
 impl Target {

@@ -6,6 +6,10 @@ use std::time::Duration;
 pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
     let settings = &record.settings;
     let logging = |member| record.echoed_text("LoggingConfig", member);
+    let log_format = logging("LogFormat").unwrap_or("Text");
+    // AWS: with JSON, what is not said is INFO; with Text there are no levels.
+    let level =
+        |member| (log_format == "JSON").then(|| logging(member).unwrap_or("INFO").to_owned());
     Target {
         function: arn.clone(),
         version: record.version(),
@@ -28,7 +32,8 @@ pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
         layers: settings.layers.iter().map(|layer| layer.code.digest.clone()).collect(),
         log_group: logging("LogGroup")
             .map_or_else(|| format!("/aws/lambda/{}", arn.name), str::to_owned),
-        log_format: logging("LogFormat").unwrap_or("Text").to_owned(),
-        application_log_level: logging("ApplicationLogLevel").map(str::to_owned),
+        log_format: log_format.to_owned(),
+        application_log_level: level("ApplicationLogLevel"),
+        system_log_level: level("SystemLogLevel"),
     }
 }

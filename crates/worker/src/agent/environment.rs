@@ -5,9 +5,7 @@
 
 use super::failure::{self, Failure};
 use super::process::{InitEnd, Launch, NotStarted, Process, Watch};
-use super::program::iso_millis;
-use crate::logs::report::{self, Report, Status};
-use crate::logs::{Capture, Drained};
+use crate::logs::{Capture, Drained, Event, Identity, Report, Status};
 use crate::runtime_api::{Answer, Delivery, RuntimeApi};
 use bytes::Bytes;
 use lamplight_env::Env;
@@ -28,11 +26,11 @@ pub struct Home {
     pub capture: Arc<Capture>,
 }
 
-/// What an environment starts, and the line that its log begins with.
+/// What an environment starts, and what its log says of it first.
 pub struct Start {
     /// Absent where the package has nothing that could be started.
     pub program: Option<Program>,
-    pub init_start: String,
+    pub identity: Identity,
 }
 
 pub struct Environment {
@@ -98,7 +96,7 @@ impl Environment {
 
     /// Starts the runtime; it initialises in the background.
     pub async fn boot(&self) -> Result<(), StartError> {
-        self.capture.platform(self.start.init_start.clone());
+        self.capture.platform(&Event::InitStart(&self.start.identity));
         *self.process.lock().await = self.start_program().await?;
         Ok(())
     }
@@ -149,7 +147,7 @@ impl Environment {
             if !self.kill().await {
                 return Err(StartError::Gone);
             }
-            self.capture.platform(self.start.init_start.clone());
+            self.capture.platform(&Event::InitStart(&self.start.identity));
             *process = self.start_program().await?;
         }
         let mut init = None;
@@ -163,7 +161,10 @@ impl Environment {
             }
         }
         self.capture.begin_call(call.tail);
-        self.capture.platform(report::start(&call.request_id, &self.target.version.to_string()));
+        self.capture.platform(&Event::Start {
+            request_id: &call.request_id,
+            version: &self.start.identity.version,
+        });
         let started = self.env.clock.instant();
         let deadline = started + self.target.timeout;
         // AWS: an initialisation that failed is done again inside the first call, in its time.
@@ -230,14 +231,20 @@ impl Environment {
         }
         let end = process.initialise(&self.env, process.started + limits::INIT).await;
         let status = match &end {
-            InitEnd::Ready(_) => return Some(end),
+            InitEnd::Ready(_) => Status::Success,
             InitEnd::Failed(failure) => Status::Error(failure.error_type.clone()),
             InitEnd::Exited(_) => Status::Error("Runtime.ExitError".to_owned()),
             InitEnd::TimedOut => Status::Timeout,
         };
-        self.flush(process).await;
-        let took = self.env.clock.instant().saturating_duration_since(process.started);
-        self.capture.platform(report::init_report(took, &status));
+        let duration = match &end {
+            InitEnd::Ready(duration) => *duration,
+            _ => {
+                self.flush(process).await;
+                self.env.clock.instant().saturating_duration_since(process.started)
+            }
+        };
+        self.capture.platform(&Event::InitRuntimeDone { status: &status });
+        self.capture.platform(&Event::InitReport { duration, status: &status });
         Some(end)
     }
 
@@ -307,47 +314,49 @@ impl Environment {
     /// Writes the end of the call to its log, and puts what the caller gets.
     fn settle(&self, call: &Invocation, end: CallEnd, mut taken: Taken) -> Outcome {
         let id = &call.request_id;
+        let mut streamed = 0;
         let (payload, status) = match end {
             CallEnd::Answer(Answer::Response(payload)) => (payload, Status::Success),
             CallEnd::Answer(Answer::Error { body, error_type }) => {
                 (body, Status::Error(error_type))
             }
-            CallEnd::Answer(Answer::Streamed) => (Bytes::new(), Status::Success),
+            CallEnd::Answer(Answer::Streamed { bytes }) => {
+                streamed = bytes;
+                (Bytes::new(), Status::Success)
+            }
             CallEnd::Answer(Answer::TooLarge { limit }) => failed(failure::too_large(limit)),
             CallEnd::Answer(Answer::Truncated) => failed(failure::truncated(id)),
             CallEnd::InitFailed(failure) => failed(failure),
             CallEnd::Exited(exit) => failed(failure::exited(id, &exit)),
             CallEnd::NotStarted(why) => failed(failure::not_started(id, why)),
             CallEnd::TimedOut => {
-                taken.duration = self.target.timeout;
-                self.capture.platform(format!(
-                    "{} {id} Task timed out after {:.2} seconds",
-                    iso_millis(self.env.clock.now()),
-                    self.target.timeout.as_secs_f64()
-                ));
-                (failure::timed_out(id, self.target.timeout).payload, Status::Timeout)
+                let timeout = self.target.timeout;
+                taken.duration = timeout;
+                self.capture.platform(&Event::TimedOut { request_id: id, timeout });
+                (failure::timed_out(id, timeout).payload, Status::Timeout)
             }
         };
         let function_error = (status != Status::Success).then_some("Unhandled");
-        self.report(id, taken, status);
+        self.report(id, (streamed + payload.len()) as u64, taken, status);
         Outcome { payload, function_error, log_tail: self.capture.end_call(), reusable: true }
     }
 
-    fn report(&self, request_id: &str, taken: Taken, status: Status) {
+    fn report(&self, request_id: &str, produced: u64, taken: Taken, status: Status) {
         let max_memory_used_bytes = self
             .sandbox
             .try_read()
             .ok()
             .and_then(|sandbox| sandbox.as_ref().and_then(Sandbox::memory_peak_bytes));
-        self.capture.platform(report::end(request_id));
-        self.capture.platform(report::report(&Report {
-            request_id,
+        let report = &Report {
             duration: taken.duration,
             init: taken.init,
             memory_mb: self.target.memory_mb,
             max_memory_used_bytes,
             status,
-        }));
+        };
+        self.capture.platform(&Event::RuntimeDone { request_id, produced, report });
+        self.capture.platform(&Event::End { request_id });
+        self.capture.platform(&Event::Report { request_id, report });
     }
 
     /// Whether the sandbox is there and nothing is left in it.

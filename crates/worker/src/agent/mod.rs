@@ -12,7 +12,7 @@ mod program;
 mod table;
 
 use crate::code::CodeCache;
-use crate::logs::{Capture, Destination, report};
+use crate::logs::{Capture, Destination, Identity, Style};
 use crate::runtime_api::{self, RuntimeApi};
 use crate::runtimes::{RuntimePlan, Runtimes};
 use async_trait::async_trait;
@@ -163,6 +163,7 @@ impl Agent {
             scope: target.function.scope.clone(),
             group: target.log_group.clone(),
             stream: program::log_stream(target, &*env.clock, &*env.random),
+            style: Style::of(target),
             sink: Arc::clone(&self.parts.logs),
             clock: Arc::clone(&env.clock),
         }))
@@ -210,9 +211,16 @@ impl Agent {
                 cwd: locate("/var/task").to_string_lossy().into_owned(),
             }
         });
-        let arn = Runtime::version_arn(&target.function.scope.region, &target.runtime);
-        let init_start = report::init_start(&plan.version(&target.runtime), &arn);
-        let start = Start { program, init_start };
+        let identity = Identity {
+            runtime_version: plan.version(&target.runtime),
+            runtime_version_arn: Runtime::version_arn(
+                &target.function.scope.region,
+                &target.runtime,
+            ),
+            function: target.function.name.to_string(),
+            version: target.version.to_string(),
+        };
+        let start = Start { program, identity };
         let environment = Environment::new(target, self.parts.env.clone(), home, start);
         let environment = Arc::new(environment);
         // Alone in its statement: the table is not locked while the environment ends.

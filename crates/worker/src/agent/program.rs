@@ -107,14 +107,6 @@ fn date(at: Timestamp) -> String {
     }
 }
 
-/// `2024-03-04T17:22:38.033Z`, as in AWS's timeout line.
-pub fn iso_millis(at: Timestamp) -> String {
-    match jiff::Timestamp::from_millisecond(at.millis()) {
-        Ok(at) => at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
-        Err(_) => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +134,7 @@ mod tests {
             log_group: "/aws/lambda/thumbs".into(),
             log_format: "Text".into(),
             application_log_level: None,
+            system_log_level: None,
         }
     }
 
@@ -186,6 +179,5 @@ mod tests {
         assert_eq!(name.len(), "2026/11/18/[$LATEST]".len() + 32);
         target.log_group = "shared".into();
         assert!(log_stream(&target, &clock, &random).starts_with("2026/11/18/thumbs[$LATEST]"));
-        assert_eq!(iso_millis(clock.now()), "2026-11-18T11:06:40.000Z");
     }
 }

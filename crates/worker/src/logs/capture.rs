@@ -4,6 +4,7 @@
 //! on a full pipe. Platform lines enter beside the pipe and cannot be forged through it by order.
 
 use super::lines::Lines;
+use super::{Event, Style};
 use lamplight_env::Clock;
 use lamplight_model::{Scope, limits};
 use lamplight_rpc::{LogEvent, LogSink};
@@ -25,6 +26,7 @@ pub struct Destination {
     pub scope: Scope,
     pub group: String,
     pub stream: String,
+    pub style: Style,
     pub sink: Arc<dyn LogSink>,
     pub clock: Arc<dyn Clock>,
 }
@@ -36,17 +38,6 @@ struct State {
     tail: Option<Vec<u8>>,
     logged: usize,
     dropped: usize,
-}
-
-impl State {
-    /// The mark of what was dropped since the last one.
-    fn cut(&mut self) -> Option<String> {
-        let dropped = std::mem::take(&mut self.dropped);
-        (dropped > 0).then(|| {
-            let limit = limits::LOG_PER_CALL;
-            format!("[{dropped} bytes of log were dropped: a call may log {limit} bytes]")
-        })
-    }
 }
 
 /// The log of one environment.
@@ -73,7 +64,7 @@ impl Capture {
     pub fn begin_call(&self, tail: bool) {
         let mut state = self.lock();
         // What was cut between the calls is said before the log of this one begins.
-        let cut = state.cut();
+        let cut = self.cut(&mut state);
         self.append(&mut state, cut.into_iter().collect());
         state.tail = tail.then(Vec::new);
         state.logged = 0;
@@ -84,13 +75,13 @@ impl Capture {
         self.lock().tail.take()
     }
 
-    /// A line of the platform's own, after all that the function wrote before it.
-    pub fn platform(&self, line: String) {
+    /// Something that the platform says, after all that the function wrote before it.
+    pub fn platform(&self, event: &Event<'_>) {
+        let (style, at) = (&self.to.style, self.to.clock.now());
         let mut state = self.lock();
-        let mut events: Vec<String> = state.lines.finish().into_iter().collect();
-        events.extend(state.cut());
-        events.push(line);
-        self.append(&mut state, events);
+        let last = state.lines.finish().filter(|line| style.keeps(line));
+        let lines = [last, self.cut(&mut state), style.line(event, at)];
+        self.append(&mut state, lines.into_iter().flatten().collect());
     }
 
     fn take_in(&self, bytes: &[u8]) {
@@ -99,9 +90,22 @@ impl Capture {
         state.logged += room;
         state.dropped += bytes.len() - room;
         let mut events = Vec::new();
-        state.lines.push(&bytes[..room], |line| events.push(line));
-        state.logged += events.len() * LINE;
+        let mut lines = 0;
+        state.lines.push(&bytes[..room], |line| {
+            lines += 1;
+            if self.to.style.keeps(&line) {
+                events.push(line);
+            }
+        });
+        state.logged += lines * LINE;
         self.append(&mut state, events);
+    }
+
+    /// The mark of what was dropped since the last one.
+    fn cut(&self, state: &mut State) -> Option<String> {
+        let bytes = std::mem::take(&mut state.dropped);
+        let dropped = Event::LogsDropped { bytes };
+        if bytes > 0 { self.to.style.line(&dropped, self.to.clock.now()) } else { None }
     }
 
     fn append(&self, state: &mut State, events: Vec<String>) {
@@ -192,6 +196,7 @@ pub enum Drained {
 
 #[cfg(test)]
 mod tests {
+    use super::super::level::Level;
     use super::*;
     use lamplight_env::{SystemClock, Timestamp};
     use lamplight_model::AccountId;
@@ -211,11 +216,16 @@ mod tests {
     }
 
     fn capture() -> (Arc<Collected>, Capture) {
+        with(Style::Text)
+    }
+
+    fn with(style: Style) -> (Arc<Collected>, Capture) {
         let sink = Arc::new(Collected::default());
         let to = Destination {
             scope: Scope { account: AccountId::new("000000000000").unwrap(), region: "r".into() },
             group: "g".into(),
             stream: "s".into(),
+            style,
             sink: sink.clone(),
             clock: Arc::new(SystemClock),
         };
@@ -228,12 +238,31 @@ mod tests {
         capture.begin_call(true);
         capture.take_in(&b"0123456789\n".repeat(1000));
         capture.take_in(b"no newline");
-        capture.platform("END".into());
+        capture.platform(&Event::End { request_id: "1" });
         let tail = capture.end_call().unwrap();
         assert_eq!(tail.len(), limits::LOG_TAIL);
-        assert!(tail.ends_with(b"\nno newline\nEND\n"));
+        assert!(tail.ends_with(b"\nno newline\nEND RequestId: 1\n"));
         let all = sink.0.lock().unwrap();
         assert_eq!(all.len(), 1002);
+    }
+
+    #[test]
+    fn lines_and_events_below_their_level_are_nowhere() {
+        let style = Style::Json { system: Level::Warn, application: Level::Warn };
+        let (sink, capture) = with(style);
+        capture.begin_call(true);
+        capture.platform(&Event::Start { request_id: "1", version: "1" });
+        let line =
+            |level: &str| format!(r#"{{"timestamp":"2026-11-18T11:06:40Z","level":"{level}"}}"#);
+        let [low, high] = [line("INFO"), line("WARN")];
+        capture.take_in(format!("{low}\n{high}\ntext\n{low}").as_bytes());
+        capture.platform(&Event::LogsDropped { bytes: 1 });
+        let all = sink.0.lock().unwrap();
+        assert_eq!(all.len(), 3, "{all:?}");
+        assert_eq!(all[..2], [high, "text".to_owned()]);
+        assert!(all[2].contains("platform.logsDropped"));
+        let tail = String::from_utf8(capture.end_call().unwrap()).unwrap();
+        assert_eq!(tail, all.join("\n") + "\n");
     }
 
     #[test]
@@ -245,16 +274,16 @@ mod tests {
         for _ in 0..lines {
             capture.take_in(&chunk);
         }
-        capture.platform("END".into());
+        capture.platform(&Event::End { request_id: "1" });
         capture.take_in(&chunk);
         capture.begin_call(false);
-        capture.platform("START".into());
+        capture.platform(&Event::End { request_id: "2" });
         let all = sink.0.lock().unwrap();
         let marks: Vec<_> = all.iter().filter(|line| line.contains("were dropped")).collect();
         assert_eq!(marks.len(), 2, "{marks:?}");
         let stored: usize = all.iter().map(|line| line.len() + LINE).sum();
         assert!(stored <= limits::LOG_PER_CALL + 4096, "{stored}");
-        assert_eq!(all.last().unwrap(), "START");
+        assert_eq!(all.last().unwrap(), "END RequestId: 2");
     }
 
     #[tokio::test]

@@ -29,7 +29,9 @@ pub struct Delivery {
 pub enum Answer {
     Response(Bytes),
     /// The caller has got the response already.
-    Streamed,
+    Streamed {
+        bytes: usize,
+    },
     /// The error document, passed to the caller as it is.
     Error {
         body: Bytes,

@@ -74,7 +74,8 @@ async fn streamed(api: &RuntimeApi, id: &str, mut body: Incoming) -> Result<Repl
         }
     }
     let failed = trailers.as_ref().and_then(error_in);
-    open.end(failed.unwrap_or_else(|| to.answer()))?;
+    let bytes = to.limit() - left;
+    open.end(failed.unwrap_or_else(|| to.answer(bytes)))?;
     Ok(accepted())
 }
 
@@ -108,9 +109,9 @@ impl To {
         }
     }
 
-    fn answer(self) -> Answer {
+    fn answer(self, bytes: usize) -> Answer {
         match self {
-            Self::Caller(_) => Answer::Streamed,
+            Self::Caller(_) => Answer::Streamed { bytes },
             Self::Collected(whole) => Answer::Response(whole.freeze()),
         }
     }

@@ -394,10 +394,12 @@ async fn a_target_has_what_a_worker_needs() {
     assert_eq!(mine.environment, [("A".to_owned(), "1".to_owned())].into());
     assert_eq!((mine.log_group.as_str(), mine.log_format.as_str()), ("/mine", "JSON"));
     assert_eq!(mine.application_log_level.as_deref(), Some("DEBUG"));
+    assert_eq!(mine.system_log_level.as_deref(), Some("INFO"));
     assert_eq!((mine.timeout, mine.version.clone()), (Duration::from_secs(3), Qualifier::Latest));
     let plain = catalog.resolve(&named("plain")).unwrap();
     assert_eq!(
         (plain.log_group.as_str(), plain.log_format.as_str()),
         ("/aws/lambda/plain", "Text")
     );
+    assert_eq!((&plain.application_log_level, &plain.system_log_level), (&None, &None));
 }

@@ -1,0 +1,174 @@
+//! The platform's lines of `LogFormat: JSON`: the events of AWS's Telemetry API, one a line.
+//!
+//! Spans and traces are not told: nothing here measures them.
+
+use super::level::Level;
+use super::platform::{Event, Report, Status, millis};
+use lamplight_env::Timestamp;
+use serde_json::{Value, json};
+
+/// The line for an event and how grave it is. `None` where this format says nothing: the end and
+/// the timeout of a call are told by its report.
+pub fn line(event: &Event<'_>, at: Timestamp) -> Option<(Level, String)> {
+    let (level, kind, record) = describe(event)?;
+    let line = json!({ "time": super::iso_millis(at), "type": kind, "record": record });
+    Some((level, line.to_string()))
+}
+
+/// AWS: the level of each event, and that it is WARN when something did not go well.
+fn describe(event: &Event<'_>) -> Option<(Level, &'static str, Value)> {
+    Some(match event {
+        Event::InitStart(identity) => (
+            Level::Info,
+            "platform.initStart",
+            json!({
+                "initializationType": "on-demand",
+                "phase": "init",
+                "runtimeVersion": identity.runtime_version,
+                "runtimeVersionArn": identity.runtime_version_arn,
+                "functionName": identity.function,
+                "functionVersion": identity.version,
+            }),
+        ),
+        Event::InitRuntimeDone { status } => {
+            let record = json!({ "initializationType": "on-demand", "phase": "init" });
+            let record = with_status(record, status);
+            (grave(status, Level::Debug), "platform.initRuntimeDone", record)
+        }
+        Event::InitReport { duration, status } => {
+            let record = json!({ "initializationType": "on-demand", "phase": "init" });
+            let mut record = with_status(record, status);
+            record["metrics"] = json!({ "durationMs": rounded(millis(*duration)) });
+            (grave(status, Level::Debug), "platform.initReport", record)
+        }
+        Event::Start { request_id, version } => {
+            (Level::Info, "platform.start", json!({ "requestId": request_id, "version": version }))
+        }
+        Event::RuntimeDone { request_id, produced, report } => {
+            let mut record = with_status(json!({ "requestId": request_id }), &report.status);
+            let duration = rounded(millis(report.duration));
+            record["metrics"] = json!({ "durationMs": duration, "producedBytes": produced });
+            (grave(&report.status, Level::Debug), "platform.runtimeDone", record)
+        }
+        Event::Report { request_id, report } => {
+            let record = json!({ "requestId": request_id, "metrics": metrics(report) });
+            let record = with_status(record, &report.status);
+            (grave(&report.status, Level::Info), "platform.report", record)
+        }
+        Event::LogsDropped { bytes } => (
+            Level::Warn,
+            "platform.logsDropped",
+            json!({ "reason": "A call logged more than is kept.", "droppedBytes": bytes }),
+        ),
+        Event::TimedOut { .. } | Event::End { .. } => return None,
+    })
+}
+
+fn grave(status: &Status, otherwise: Level) -> Level {
+    if *status == Status::Success { otherwise } else { Level::Warn }
+}
+
+fn with_status(mut record: Value, status: &Status) -> Value {
+    record["status"] = json!(match status {
+        Status::Success => "success",
+        Status::Error(_) => "error",
+        Status::Timeout => "timeout",
+    });
+    if let Status::Error(error_type) = status {
+        record["errorType"] = json!(error_type);
+    }
+    record
+}
+
+fn metrics(report: &Report) -> Value {
+    let mut metrics = json!({
+        "durationMs": rounded(millis(report.duration)),
+        "billedDurationMs": report.billed_ms(),
+        "memorySizeMB": report.memory_mb,
+    });
+    if let Some(used) = report.max_memory_used_mb() {
+        metrics["maxMemoryUsedMB"] = json!(used);
+    }
+    if let Some(init) = report.init {
+        metrics["initDurationMs"] = json!(rounded(millis(init)));
+    }
+    metrics
+}
+
+/// To microseconds.
+fn rounded(millis: f64) -> f64 {
+    (millis * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn written(event: Event<'_>) -> (Level, Value) {
+        let (level, line) = line(&event, Timestamp::from_millis(1_795_000_000_000)).unwrap();
+        (level, serde_json::from_str(&line).unwrap())
+    }
+
+    fn report(status: Status) -> Report {
+        Report {
+            duration: Duration::from_micros(101_514),
+            init: Some(Duration::from_micros(116_670)),
+            memory_mb: 512,
+            max_memory_used_bytes: Some(33 * 1024 * 1024),
+            status,
+        }
+    }
+
+    #[test]
+    fn a_report_is_a_telemetry_event() {
+        let good = report(Status::Success);
+        let (level, event) = written(Event::Report { request_id: "79b4", report: &good });
+        assert_eq!(level, Level::Info);
+        let expected = json!({
+            "time": "2026-11-18T11:06:40.000Z",
+            "type": "platform.report",
+            "record": {
+                "requestId": "79b4",
+                "metrics": {
+                    "durationMs": 101.514,
+                    "billedDurationMs": 219,
+                    "memorySizeMB": 512,
+                    "maxMemoryUsedMB": 33,
+                    "initDurationMs": 116.67,
+                },
+                "status": "success",
+            },
+        });
+        assert_eq!(event, expected);
+    }
+
+    #[test]
+    fn what_did_not_go_well_is_a_warning() {
+        let bad = report(Status::Error("Runtime.ExitError".into()));
+        for event in [
+            Event::Report { request_id: "79b4", report: &bad },
+            Event::RuntimeDone { request_id: "79b4", produced: 0, report: &bad },
+            Event::InitRuntimeDone { status: &bad.status },
+            Event::InitReport { duration: Duration::ZERO, status: &bad.status },
+        ] {
+            let (level, event) = written(event);
+            assert_eq!(level, Level::Warn, "{event}");
+            assert_eq!(event["record"]["status"], "error");
+            assert_eq!(event["record"]["errorType"], "Runtime.ExitError");
+        }
+        let late = report(Status::Timeout);
+        let done = Event::RuntimeDone { request_id: "79b4", produced: 7, report: &late };
+        let record = &written(done).1["record"];
+        assert_eq!(record["status"], "timeout");
+        assert_eq!(record["metrics"], json!({ "durationMs": 101.514, "producedBytes": 7 }));
+    }
+
+    #[test]
+    fn details_are_for_debugging() {
+        let good = report(Status::Success);
+        let done = Event::RuntimeDone { request_id: "79b4", produced: 0, report: &good };
+        assert_eq!(written(done).0, Level::Debug);
+        assert_eq!(written(Event::InitRuntimeDone { status: &good.status }).0, Level::Debug);
+    }
+}

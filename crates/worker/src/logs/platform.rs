@@ -1,0 +1,89 @@
+//! What the platform itself says in a function's log, before it has a shape.
+
+use std::time::Duration;
+
+/// How a call or an initialisation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    Success,
+    /// With the error's type, e.g. `Runtime.ExitError`.
+    Error(String),
+    Timeout,
+}
+
+/// What an environment runs, as its first line tells.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Like `python:3.11.v7`.
+    pub runtime_version: String,
+    /// Names this server's build of the runtime.
+    pub runtime_version_arn: String,
+    pub function: String,
+    /// `$LATEST` or a version's number.
+    pub version: String,
+}
+
+/// What is said of a call at its end.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub duration: Duration,
+    /// Present on the first call of an environment.
+    pub init: Option<Duration>,
+    pub memory_mb: u32,
+    /// Not every machine can measure it, and a made-up figure would be worse than none.
+    pub max_memory_used_bytes: Option<u64>,
+    pub status: Status,
+}
+
+impl Report {
+    /// Milliseconds. AWS: initialisation is billed for all functions since 2025-08-01.
+    pub fn billed_ms(&self) -> u64 {
+        millis(self.duration + self.init.unwrap_or_default()).ceil() as u64
+    }
+
+    /// The most memory that the environment ever had, in full MiB.
+    pub fn max_memory_used_mb(&self) -> Option<u64> {
+        self.max_memory_used_bytes.map(|bytes| bytes.div_ceil(1024 * 1024))
+    }
+}
+
+/// One thing that the platform says.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    InitStart(&'a Identity),
+    InitRuntimeDone {
+        status: &'a Status,
+    },
+    InitReport {
+        duration: Duration,
+        status: &'a Status,
+    },
+    Start {
+        request_id: &'a str,
+        version: &'a str,
+    },
+    TimedOut {
+        request_id: &'a str,
+        timeout: Duration,
+    },
+    RuntimeDone {
+        request_id: &'a str,
+        /// Bytes.
+        produced: u64,
+        report: &'a Report,
+    },
+    End {
+        request_id: &'a str,
+    },
+    Report {
+        request_id: &'a str,
+        report: &'a Report,
+    },
+    LogsDropped {
+        bytes: usize,
+    },
+}
+
+pub fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

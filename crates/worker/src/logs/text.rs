@@ -1,0 +1,123 @@
+//! The platform's lines of `LogFormat: Text`, in AWS's exact shapes.
+
+use super::platform::{Event, Report, Status, millis};
+use lamplight_env::Timestamp;
+use lamplight_model::limits;
+use std::fmt::Write as _;
+
+/// The line for an event. `None` where this format says nothing.
+pub fn line(event: &Event<'_>, at: Timestamp) -> Option<String> {
+    Some(match event {
+        Event::InitStart(identity) => format!(
+            "INIT_START Runtime Version: {}\tRuntime Version ARN: {}",
+            identity.runtime_version, identity.runtime_version_arn
+        ),
+        // AWS: only written when initialisation did not go well.
+        Event::InitReport { status: Status::Success, .. } => return None,
+        Event::InitReport { duration, status } => {
+            let took = millis(*duration);
+            let mut line = format!("INIT_REPORT Init Duration: {took:.2} ms\tPhase: init");
+            write_status(&mut line, status);
+            line
+        }
+        Event::Start { request_id, version } => {
+            format!("START RequestId: {request_id} Version: {version}")
+        }
+        Event::TimedOut { request_id, timeout } => format!(
+            "{} {request_id} Task timed out after {:.2} seconds",
+            super::iso_millis(at),
+            timeout.as_secs_f64()
+        ),
+        Event::End { request_id } => format!("END RequestId: {request_id}"),
+        Event::Report { request_id, report } => report_line(request_id, report),
+        Event::LogsDropped { bytes } => format!(
+            "[{bytes} bytes of log were dropped: a call may log {} bytes]",
+            limits::LOG_PER_CALL
+        ),
+        Event::InitRuntimeDone { .. } | Event::RuntimeDone { .. } => return None,
+    })
+}
+
+/// AWS: the tab at the end is part of the line.
+fn report_line(request_id: &str, report: &Report) -> String {
+    let mut line = format!(
+        "REPORT RequestId: {request_id}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB",
+        millis(report.duration),
+        report.billed_ms(),
+        report.memory_mb,
+    );
+    if let Some(used) = report.max_memory_used_mb() {
+        let _ = write!(line, "\tMax Memory Used: {used} MB");
+    }
+    if let Some(init) = report.init {
+        let _ = write!(line, "\tInit Duration: {:.2} ms", millis(init));
+    }
+    write_status(&mut line, &report.status);
+    line.push('\t');
+    line
+}
+
+fn write_status(line: &mut String, status: &Status) {
+    match status {
+        Status::Success => {}
+        Status::Error(error_type) => {
+            let _ = write!(line, "\tStatus: error\tError Type: {error_type}");
+        }
+        Status::Timeout => line.push_str("\tStatus: timeout"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn written(event: Event<'_>) -> Option<String> {
+        line(&event, Timestamp::from_millis(1_795_000_000_000))
+    }
+
+    fn sample(status: Status, init: Option<Duration>) -> String {
+        let report = Report {
+            duration: Duration::from_micros(9_690),
+            init,
+            memory_mb: 128,
+            max_memory_used_bytes: Some(40 * 1024 * 1024),
+            status,
+        };
+        written(Event::Report { request_id: "8f5c", report: &report }).unwrap()
+    }
+
+    #[test]
+    fn report_is_as_recorded() {
+        assert_eq!(
+            sample(Status::Success, Some(Duration::from_micros(111_230))),
+            "REPORT RequestId: 8f5c\tDuration: 9.69 ms\tBilled Duration: 121 ms\tMemory Size: 128 MB\tMax Memory Used: 40 MB\tInit Duration: 111.23 ms\t"
+        );
+        assert!(sample(Status::Timeout, None).ends_with("40 MB\tStatus: timeout\t"));
+        assert!(
+            sample(Status::Error("Runtime.ExitError".into()), None)
+                .ends_with("Status: error\tError Type: Runtime.ExitError\t")
+        );
+    }
+
+    #[test]
+    fn an_initialisation_is_reported_when_it_failed() {
+        let report = |status: &Status| {
+            written(Event::InitReport { duration: Duration::from_millis(1236), status })
+        };
+        assert_eq!(
+            report(&Status::Timeout).unwrap(),
+            "INIT_REPORT Init Duration: 1236.00 ms\tPhase: init\tStatus: timeout"
+        );
+        assert_eq!(report(&Status::Success), None);
+    }
+
+    #[test]
+    fn a_timeout_has_a_line_of_its_own() {
+        let event = Event::TimedOut { request_id: "8f5c", timeout: Duration::from_secs(3) };
+        assert_eq!(
+            written(event).unwrap(),
+            "2026-11-18T11:06:40.000Z 8f5c Task timed out after 3.00 seconds"
+        );
+    }
+}
