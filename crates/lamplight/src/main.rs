@@ -50,7 +50,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    // On one processor, too, a thread that waits for a disk must not be the only one.
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(threads).enable_all().build()?.block_on(work)
 }
 
 /// Every environment and every client takes some descriptors. The usual soft limit of 1024 is for

@@ -10,9 +10,9 @@ use super::store::{Batch, Group, LogsError, Settings, Store};
 use lamplight_env::{Env, Timestamp};
 use lamplight_model::{Scope, limits};
 use lamplight_rpc::LogEvent;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 /// Bytes of events that may wait for the disk.
@@ -24,6 +24,12 @@ const BATCH: usize = 160;
 const GATHER: Duration = Duration::from_millis(2);
 /// What somebody who cannot wait for the writer writes in its place, bytes at most.
 const INLINE: usize = 256 * 1024;
+/// A write in somebody's place that took this long shows a disk that makes waiting better.
+const SLOW: Duration = Duration::from_millis(20);
+/// How long nobody writes in the writer's place after that.
+const SHY: Duration = Duration::from_secs(2);
+/// Groups remembered as open.
+const OPEN: usize = 4096;
 /// Streams whose dropped events are counted one by one.
 const COUNTED: usize = 4096;
 /// How long a reader waits for events that are still on their way to the disk.
@@ -67,6 +73,27 @@ struct Buffer {
     closed: bool,
 }
 
+/// What is known of the files, held while events go to them.
+#[derive(Default)]
+struct Draining {
+    /// Groups that were written to without trouble.
+    open: HashSet<(Scope, String)>,
+    shy_until: Option<Instant>,
+}
+
+impl Draining {
+    fn note(&mut self, scope: &Scope, group: &str, open: bool) {
+        let key = (scope.clone(), group.to_owned());
+        if !open {
+            self.open.remove(&key);
+        } else if self.open.len() < OPEN || self.open.contains(&key) {
+            self.open.insert(key);
+        } else {
+            self.open.clear();
+        }
+    }
+}
+
 pub struct Intake {
     pub store: Store,
     env: Env,
@@ -74,7 +101,7 @@ pub struct Intake {
     room: usize,
     wake: Notify,
     /// Held while events go to their files: two at once would put them out of order.
-    draining: Mutex<()>,
+    draining: Mutex<Draining>,
     /// How many entries ever were written or dropped.
     settled: watch::Sender<u64>,
 }
@@ -141,10 +168,7 @@ impl Intake {
     /// Resolves once everything pushed before is in its file (or dropped), at the latest after
     /// [`PATIENCE`]: a disk that hangs must not make readers hang.
     pub async fn settle(&self) {
-        if self.buffer().bytes <= INLINE
-            && let Ok(draining) = self.draining.try_lock()
-        {
-            self.write_out(&draining);
+        if self.write_inline() {
             return;
         }
         let taken = self.buffer().taken;
@@ -153,12 +177,35 @@ impl Intake {
         let _ = tokio::time::timeout(PATIENCE, written).await;
     }
 
+    /// Writes what there is right here, if it is little, goes to files that are open, and the disk
+    /// has been quick of late.
+    fn write_inline(&self) -> bool {
+        let Ok(mut draining) = self.draining.try_lock() else { return false };
+        let start = self.env.clock.instant();
+        if draining.shy_until.is_some_and(|until| start < until) {
+            return false;
+        }
+        {
+            let buffer = self.buffer();
+            let open = |entry: &Entry| {
+                draining.open.contains(&(entry.target.scope.clone(), entry.target.group.clone()))
+            };
+            if buffer.bytes > INLINE || !buffer.entries.iter().all(open) {
+                return false;
+            }
+        }
+        self.write_out(&mut draining);
+        let end = self.env.clock.instant();
+        draining.shy_until = (end.saturating_duration_since(start) > SLOW).then(|| end + SHY);
+        true
+    }
+
     fn drain(&self) {
-        self.write_out(&self.draining.lock().unwrap_or_else(PoisonError::into_inner));
+        self.write_out(&mut self.draining.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Writes what has gathered, then says in the streams themselves what had to be dropped.
-    fn write_out(&self, _one_at_a_time: &MutexGuard<'_, ()>) {
+    fn write_out(&self, draining: &mut Draining) {
         let (entries, taken) = {
             let mut buffer = self.buffer();
             (std::mem::take(&mut buffer.entries), buffer.taken)
@@ -174,7 +221,9 @@ impl Intake {
                 let batches = some
                     .iter()
                     .map(|entry| Batch { stream: &entry.target.stream, events: &entry.events });
-                if let Err(error) = self.append(scope, group, &batches.collect::<Vec<_>>()) {
+                let appended = self.append(scope, group, &batches.collect::<Vec<_>>());
+                draining.note(scope, group, appended.is_ok());
+                if let Err(error) = appended {
                     if lost.is_empty() {
                         tracing::warn!(group, %error, "log events are dropped");
                     }
