@@ -180,7 +180,6 @@ def test_all_forms_of_a_name(client, function):
         assert call(client, form)[0] == "hello", form
 
 
-@pytest.mark.xfail(raises=AssertionError, strict=True, reason="the ARN has no qualifier yet")
 def test_arn_has_the_qualifier_that_was_asked_for(client, function):
     name = function(HELLO)
     reply = client.get_function(FunctionName=name, Qualifier="$LATEST")

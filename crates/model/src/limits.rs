@@ -46,3 +46,8 @@ pub const LOG_PER_CALL: usize = 64 * 1024 * 1024;
 pub const MEMORY_MB_DEFAULT: u32 = 128;
 pub const TIMEOUT_SECONDS_DEFAULT: u32 = 3;
 pub const TMP_MB_DEFAULT: u32 = 512;
+
+/// Of functions without a capacity provider, at most.
+pub const MEMORY_MB: u32 = 10_240;
+pub const TIMEOUT_SECONDS: u32 = 900;
+pub const TMP_MB: u32 = 10_240;

@@ -53,8 +53,11 @@ pub fn of(scope: &Scope, record: &FunctionRecord, detail: Detail) -> Map<String,
     set_logging(&mut members, &record.name);
     set_snap_start(&mut members);
     if let Some(Value::Object(vpc)) = members.get_mut("VpcConfig") {
-        // AWS: always echoed; empty without subnets.
-        vpc.entry("VpcId").or_insert_with(|| json!(""));
+        let placed = vpc.get("SubnetIds").and_then(Value::as_array).is_some_and(|s| !s.is_empty());
+        // One network for each account, by the account's name; none without subnets.
+        let id =
+            if placed { format!("vpc-{:0>17}", scope.account.as_str()) } else { String::new() };
+        vpc.insert("VpcId".to_owned(), json!(id));
     }
     if let Some(image) = members.remove("ImageConfig") {
         members.insert("ImageConfigResponse".to_owned(), json!({ "ImageConfig": image }));

@@ -7,6 +7,7 @@ mod concurrency;
 mod configuration;
 mod documents;
 mod durable;
+mod echoed;
 mod event_invoke;
 mod event_sources;
 mod function_urls;

@@ -6,22 +6,6 @@ use lamplight_wire::ApiError;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Members that are stored and echoed without being read here.
-const ECHOED: [&str; 12] = [
-    "VpcConfig",
-    "DeadLetterConfig",
-    "KMSKeyArn",
-    "TracingConfig",
-    "FileSystemConfigs",
-    "ImageConfig",
-    "SnapStart",
-    "LoggingConfig",
-    "TenancyConfig",
-    "CapacityProviderConfig",
-    "DurableConfig",
-    "AcceleratorConfig",
-];
-
 /// AWS: variables that functions may not set.
 const RESERVED: [&str; 20] = [
     "_HANDLER",
@@ -122,32 +106,26 @@ pub fn apply(settings: &mut FunctionSettings, input: &Map<String, Value>) -> Res
     if let Some(environment) = input.get("Environment") {
         settings.environment = Some(variables(environment)?);
     }
-    for name in ECHOED {
-        match input.get(name) {
-            None | Some(Value::Null) => {}
-            Some(value) => echo(&mut settings.echoed, name, value.clone())?,
-        }
-    }
-    Ok(())
+    super::echoed::apply(settings, input)?;
+    check_limits(settings)
 }
 
-fn echo(echoed: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), ApiError> {
-    if name == "LoggingConfig" {
-        let level = value.get("ApplicationLogLevel").or(value.get("SystemLogLevel"));
-        let format = value.get("LogFormat").and_then(Value::as_str).unwrap_or("Text");
-        if level.is_some() && format == "Text" {
-            return Err(invalid(
-                "Log Level is not supported when LogFormat is set to \"Text\". Remove log level from your request or change the LogFormat to \"JSON\" and try again.",
-            ));
-        }
+/// The model's ranges are those of functions with a capacity provider; others have smaller ones.
+fn check_limits(settings: &FunctionSettings) -> Result<(), ApiError> {
+    if settings.echoed.contains_key("CapacityProviderConfig") {
+        return Ok(());
     }
-    // AWS: an empty value takes the setting away.
-    if is_empty(&value) {
-        echoed.remove(name);
-    } else {
-        echoed.insert(name.to_owned(), value);
+    let largest = [
+        ("timeout", settings.timeout, limits::TIMEOUT_SECONDS),
+        ("memorySize", settings.memory_mb, limits::MEMORY_MB),
+        ("ephemeralStorage.size", settings.tmp_mb, limits::TMP_MB),
+    ];
+    match largest.iter().find(|(_, value, most)| value > most) {
+        None => Ok(()),
+        Some((name, value, most)) => Err(invalid(format!(
+            "1 validation error detected: Value '{value}' at '{name}' failed to satisfy constraint: Member must have value less than or equal to {most}"
+        ))),
     }
-    Ok(())
 }
 
 /// AWS: an object of nothing but empty members is empty too.
@@ -228,13 +206,28 @@ mod tests {
         let before = settings.clone();
         apply(&mut settings, &input(json!({ "MemorySize": 256 }))).unwrap();
         assert_eq!(settings, FunctionSettings { memory_mb: 256, ..before });
-        apply(
-            &mut settings,
-            &input(json!({ "Environment": {}, "VpcConfig": { "SubnetIds": [] } })),
-        )
-        .unwrap();
+        apply(&mut settings, &input(json!({ "Environment": {} }))).unwrap();
         assert_eq!(settings.environment, Some(BTreeMap::new()));
-        assert_eq!(settings.echoed.get("VpcConfig"), None);
+    }
+
+    #[test]
+    fn sizes_beyond_those_of_functions_on_demand_take_a_capacity_provider() {
+        let create_with = |extra: Value| {
+            let mut all = input(minimal());
+            all.extend(input(extra));
+            create(&all).map_err(|error| error.message)
+        };
+        for (large, at) in [
+            (json!({ "Timeout": 901 }), "timeout"),
+            (json!({ "MemorySize": 10_241 }), "memorySize"),
+            (json!({ "EphemeralStorage": { "Size": 10_241 } }), "ephemeralStorage.size"),
+        ] {
+            assert!(create_with(large.clone()).unwrap_err().contains(&format!("at '{at}' failed")));
+            let provider = json!({ "LambdaManagedInstancesCapacityProviderConfig": { "CapacityProviderArn": "a" } });
+            let mut both = input(large);
+            both.insert("CapacityProviderConfig".into(), provider);
+            assert!(create_with(Value::Object(both)).is_ok());
+        }
     }
 
     #[test]
