@@ -307,3 +307,59 @@ def test_configurations_survive_a_kill(own_server):
     assert content(client.get_function_url_config(FunctionName=name)) == shown
     assert url["FunctionUrl"] == shown["FunctionUrl"]
     assert client.list_tags(Resource=arn(name))["Tags"] == {"kept": "yes"}
+
+
+@pytest.fixture
+def aliased(client, function):
+    """A function with version 1 and the alias `live`."""
+    name = function(HELLO, Publish=True)
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    return name
+
+
+def test_an_alias_has_a_url_of_its_own(client, aliased):
+    own = client.create_function_url_config(FunctionName=aliased, AuthType="NONE")
+    of_alias = client.create_function_url_config(FunctionName=aliased, Qualifier="live", AuthType="NONE")
+    assert of_alias["FunctionArn"] == f"{arn(aliased)}:live"
+    assert of_alias["FunctionUrl"] != own["FunctionUrl"]
+    pages = client.get_paginator("list_function_url_configs").paginate(FunctionName=aliased, PaginationConfig={"PageSize": 1})
+    urls = [url["FunctionUrl"] for page in pages for url in page["FunctionUrlConfigs"]]
+    assert sorted(urls) == sorted([own["FunctionUrl"], of_alias["FunctionUrl"]])
+    client.delete_function_url_config(FunctionName=aliased)
+    refused(client, "ResourceNotFoundException", "get_function_url_config", FunctionName=aliased)
+    shown = client.get_function_url_config(FunctionName=f"{arn(aliased)}:live")
+    assert shown["FunctionUrl"] == of_alias["FunctionUrl"]
+    client.delete_alias(FunctionName=aliased, Name="live")
+    client.create_alias(FunctionName=aliased, Name="live", FunctionVersion="1")
+    assert refused(client, "ResourceNotFoundException", "get_function_url_config", FunctionName=aliased, Qualifier="live") == NO_RESOURCE
+
+
+def test_each_qualifier_has_its_event_invoke_configuration(client, aliased):
+    for number, qualifier in enumerate(("$LATEST", "1", "live")):
+        put = client.put_function_event_invoke_config(FunctionName=aliased, Qualifier=qualifier, MaximumRetryAttempts=number)
+        assert put["FunctionArn"] == f"{arn(aliased)}:{qualifier}"
+    for number, qualifier in enumerate(("$LATEST", "1", "live")):
+        shown = client.get_function_event_invoke_config(FunctionName=aliased, Qualifier=qualifier)
+        assert shown["MaximumRetryAttempts"] == number
+    pages = client.get_paginator("list_function_event_invoke_configs").paginate(FunctionName=aliased, PaginationConfig={"PageSize": 2})
+    assert sum(len(page["FunctionEventInvokeConfigs"]) for page in pages) == 3
+    client.delete_alias(FunctionName=aliased, Name="live")
+    client.delete_function(FunctionName=aliased, Qualifier="1")
+    listed = client.list_function_event_invoke_configs(FunctionName=aliased)["FunctionEventInvokeConfigs"]
+    assert [one["FunctionArn"] for one in listed] == [f"{arn(aliased)}:$LATEST"]
+    for gone in ("1", "live"):
+        assert refused(client, "ResourceNotFoundException", "get_function_event_invoke_config", FunctionName=aliased, Qualifier=gone) == (
+            f"The function {arn(aliased)}:{gone} doesn't have an EventInvokeConfig", 404
+        )  # fmt: skip
+
+
+def test_versions_and_aliases_of_mappings_and_tags(client, aliased):
+    source = f"arn:aws:sqs:us-east-1:{aws.ACCOUNT}:of-{aliased}"
+    for qualifier in ("1", "live"):
+        mapping = client.create_event_source_mapping(FunctionName=f"{aliased}:{qualifier}", EventSourceArn=source)
+        assert mapping["FunctionArn"] == f"{arn(aliased)}:{qualifier}"
+    assert len(client.list_event_source_mappings(EventSourceArn=source)["EventSourceMappings"]) == 2
+    client.tag_resource(Resource=arn(aliased), Tags={"a": "b"})
+    assert client.get_function(FunctionName=aliased, Qualifier="1")["Tags"] == {"a": "b"}
+    # A tag is no change of what a version freezes.
+    assert client.publish_version(FunctionName=aliased)["Version"] == "1"

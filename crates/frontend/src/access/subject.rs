@@ -125,9 +125,10 @@ fn lambda(subject: &mut Subject, operation: &str, scope: &Scope, input: &Map<Str
         }
     }
     if let Some(name) = text("CapacityProviderName") {
-        subject.resource = arn("capacity-provider", name);
+        subject.resource =
+            if name.starts_with("arn:") { name.to_owned() } else { arn("capacity-provider", name) };
     }
-    for member in ["Arn", "Resource", "ResourceArn"] {
+    for member in ["Arn", "Resource", "ResourceArn", "DurableExecutionArn"] {
         if let Some(resource) = text(member) {
             subject.resource = resource.to_owned();
         }
@@ -235,6 +236,20 @@ mod tests {
                 json!({ "FunctionName": "f" }),
                 "lambda:CreateEventSourceMapping",
                 "*".to_owned(),
+            ),
+            (
+                "lambda",
+                "GetCapacityProvider",
+                json!({ "CapacityProviderName": format!("{lambda}:capacity-provider:c") }),
+                "lambda:GetCapacityProvider",
+                format!("{lambda}:capacity-provider:c"),
+            ),
+            (
+                "lambda",
+                "StopDurableExecution",
+                json!({ "DurableExecutionArn": "arn:d" }),
+                "lambda:StopDurableExecution",
+                "arn:d".to_owned(),
             ),
             (
                 "lambda",
