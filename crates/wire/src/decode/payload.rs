@@ -4,6 +4,9 @@
 use crate::ApiError;
 use serde::de::IgnoredAny;
 
+/// AWS: how deep Jackson, which reads payloads there, lets a document nest.
+const DEPTH: usize = 1000;
+
 /// An empty payload is fine; it reaches the function as an empty event.
 ///
 /// # Errors
@@ -28,6 +31,15 @@ pub fn check_payload(payload: &[u8]) -> Result<(), ApiError> {
             });
         }
     };
+    if depth_exceeds(payload, DEPTH) {
+        // AWS: alone among these refusals, this one names no place.
+        let reason = format!(
+            "Document nesting depth ({}) exceeds the maximum allowed ({DEPTH}, from \
+             `StreamReadConstraints.getMaxNestingDepth()`)",
+            DEPTH + 1
+        );
+        return Err(refused(&reason));
+    }
     match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => Ok(()),
         Err(error) => {
@@ -51,6 +63,23 @@ pub fn check_payload(payload: &[u8]) -> Result<(), ApiError> {
     }
 }
 
+/// Whether arrays and objects open each other more than `max` deep. The JSON reader needs no stack
+/// for what it ignores, but whatever reads the event in a function does.
+fn depth_exceeds(payload: &[u8], max: usize) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    payload.iter().any(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > max
+    })
+}
+
 fn unexpected(c: char) -> String {
     let shown = if c.is_control() {
         format!("(CTRL-CHAR, code {})", u32::from(c))
@@ -71,12 +100,19 @@ fn position(before: &[u8]) -> (usize, usize) {
 
 fn invalid(reason: &str, line: usize, column: usize) -> ApiError {
     // AWS: two blanks before "at", from a line break that was taken out.
-    let message = format!(
-        "Could not parse request body into json: Could not parse payload into json: {reason}  at \
-         [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: {line}, \
-         column: {column}]"
-    );
-    ApiError::new("InvalidRequestContentException", message)
+    refused(&format!(
+        "{reason}  at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); \
+         line: {line}, column: {column}]"
+    ))
+}
+
+fn refused(reason: &str) -> ApiError {
+    ApiError::new(
+        "InvalidRequestContentException",
+        format!(
+            "Could not parse request body into json: Could not parse payload into json: {reason}"
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -111,6 +147,22 @@ mod tests {
             let error = check_payload(payload.as_bytes()).unwrap_err();
             assert_eq!(error.code, "InvalidRequestContentException", "{payload:?}");
         }
-        assert!(check_payload("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn payloads_nest_a_thousand_deep_at_most() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert_eq!(check_payload(nested(1000).as_bytes()), Ok(()));
+        for deep in [nested(1001), nested(100_000), "{\"a\":".repeat(1001), "[".repeat(1001)] {
+            assert_eq!(
+                check_payload(deep.as_bytes()).unwrap_err().message,
+                "Could not parse request body into json: Could not parse payload into json: \
+                 Document nesting depth (1001) exceeds the maximum allowed (1000, from \
+                 `StreamReadConstraints.getMaxNestingDepth()`)"
+            );
+        }
+        // Brackets in strings open nothing, and what is closed is open no more.
+        let flat = format!("[\"{}\\\"{}\"{}]", "[".repeat(2000), "{".repeat(9), ",[]".repeat(2000));
+        assert_eq!(check_payload(flat.as_bytes()), Ok(()));
     }
 }
