@@ -1,13 +1,15 @@
 //! Documents over the store: all of them in memory, every change durable first.
 //!
 //! Invariants: memory changes only after the store did, and in its order; a write that was
-//! refused or failed changed nothing. The durable form is JSON, `{"format":1,"body":…}`, under
+//! refused or failed changed nothing; a write that has begun ends, also when its caller goes away.
+//! The durable form is JSON, `{"format":1,"body":…}`, under
 //! `doc/KIND/ACCOUNT/REGION/OWNER/ID`. What documents mean is their writers' affair.
 
 #[cfg(test)]
 mod tests;
 
 use async_trait::async_trait;
+use lamplight_env::Tasks;
 use lamplight_model::{AccountId, Scope};
 use lamplight_rpc::{Document, DocumentError, DocumentKey, Documents, Expected};
 use lamplight_store::{Key, Meta, Op, Rev, StoreError, TXN_OPS_MAX};
@@ -27,6 +29,11 @@ struct Stored {
 }
 
 pub struct StoredDocuments {
+    state: Arc<State>,
+    tasks: Tasks,
+}
+
+struct State {
     meta: Arc<dyn Meta>,
     memory: RwLock<BTreeMap<DocumentKey, (Arc<Value>, i64)>>,
     /// Kinds live as long as the program, so that keys can carry them as text.
@@ -37,8 +44,8 @@ pub struct StoredDocuments {
 
 impl StoredDocuments {
     /// Reads all documents. One that cannot be read keeps the server from starting, and is named.
-    pub async fn load(meta: Arc<dyn Meta>) -> Result<Self, String> {
-        let documents = Self {
+    pub async fn load(meta: Arc<dyn Meta>, tasks: Tasks) -> Result<Self, String> {
+        let documents = State {
             meta,
             memory: RwLock::default(),
             kinds: Mutex::default(),
@@ -62,9 +69,21 @@ impl StoredDocuments {
             let key = DocumentKey::new(documents.kind(kind), &scope, owner, id);
             documents.remember(key, stored.body.into(), entry.rev.0);
         }
-        Ok(documents)
+        Ok(Self { state: Arc::new(documents), tasks })
     }
 
+    /// Runs a write as a task: between the store's commit and memory nobody may cut it off.
+    async fn write<T, F>(&self, write: impl FnOnce(Arc<State>) -> F) -> Result<T, DocumentError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DocumentError>> + Send + 'static,
+    {
+        let task = self.tasks.spawn(write(Arc::clone(&self.state)));
+        task.await.unwrap_or_else(|error| Err(DocumentError::Unavailable(error.to_string())))
+    }
+}
+
+impl State {
     fn kind(&self, text: &str) -> &'static str {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         match kinds.get(text) {
@@ -120,8 +139,7 @@ fn failed(error: StoreError) -> DocumentError {
     }
 }
 
-#[async_trait]
-impl Documents for StoredDocuments {
+impl State {
     fn get(&self, key: &DocumentKey) -> Option<Document> {
         let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
         let (body, rev) = memory.get(key)?;
@@ -198,5 +216,46 @@ impl Documents for StoredDocuments {
             .map(|document| document.key)
             .collect();
         self.delete_keys(&keys).await
+    }
+}
+
+#[async_trait]
+impl Documents for StoredDocuments {
+    fn get(&self, key: &DocumentKey) -> Option<Document> {
+        self.state.get(key)
+    }
+
+    fn list(
+        &self,
+        place: (&'static str, &Scope),
+        owner: Option<&str>,
+        after: Option<(&str, &str)>,
+        max: usize,
+    ) -> Vec<Document> {
+        self.state.list(place, owner, after, max)
+    }
+
+    async fn put(
+        &self,
+        key: DocumentKey,
+        expected: Expected,
+        body: Value,
+    ) -> Result<Document, DocumentError> {
+        self.write(|state| async move { state.put(key, expected, body).await }).await
+    }
+
+    async fn delete(&self, key: &DocumentKey, expected: Expected) -> Result<bool, DocumentError> {
+        let key = key.clone();
+        self.write(|state| async move { state.delete(&key, expected).await }).await
+    }
+
+    async fn delete_owned(
+        &self,
+        kinds: &[&'static str],
+        scope: &Scope,
+        owner: &str,
+    ) -> Result<(), DocumentError> {
+        let (kinds, scope, owner) = (kinds.to_vec(), scope.clone(), owner.to_owned());
+        self.write(|state| async move { state.delete_owned(&kinds, &scope, &owner).await }).await
     }
 }

@@ -1,8 +1,10 @@
 //! Documents over the in-memory store.
 
 use super::*;
-use lamplight_store::MemoryMeta;
+use bytes::Bytes;
+use lamplight_store::{Change, Entry, MemoryMeta, Page};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 fn scope(region: &str) -> Scope {
     Scope { account: AccountId::new("000000000000").unwrap(), region: region.into() }
@@ -13,7 +15,7 @@ fn key(owner: &str, id: &str) -> DocumentKey {
 }
 
 async fn open(meta: &Arc<MemoryMeta>) -> StoredDocuments {
-    StoredDocuments::load(Arc::clone(meta) as Arc<dyn Meta>).await.unwrap()
+    StoredDocuments::load(Arc::clone(meta) as Arc<dyn Meta>, Tasks::new()).await.unwrap()
 }
 
 #[tokio::test]
@@ -68,6 +70,70 @@ async fn old_bytes_are_read_and_newer_ones_refused() {
     meta.txn(vec![put(1)]).await.unwrap();
     assert_eq!(*open(&meta).await.get(&key("f", "a")).unwrap().body, json!({ "a": [1] }));
     meta.txn(vec![put(2)]).await.unwrap();
-    let error = StoredDocuments::load(meta as Arc<dyn Meta>).await.err().unwrap();
+    let error = StoredDocuments::load(meta as Arc<dyn Meta>, Tasks::new()).await.err().unwrap();
     assert!(error.contains("newer format"), "{error}");
+}
+
+/// A store whose transactions are committed at once and answered when they are let go.
+struct SlowMeta {
+    memory: MemoryMeta,
+    committed: Semaphore,
+    answers: Semaphore,
+}
+
+#[async_trait]
+impl Meta for SlowMeta {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+        self.memory.get(key).await
+    }
+    async fn list(&self, prefix: &Key, page: Page) -> Result<Vec<Entry>, StoreError> {
+        self.memory.list(prefix, page).await
+    }
+    async fn txn(&self, ops: Vec<Op>) -> Result<Rev, StoreError> {
+        let rev = self.memory.txn(ops).await;
+        self.committed.add_permits(1);
+        self.answers.acquire().await.unwrap().forget();
+        rev
+    }
+    async fn changes(&self, after: Rev, limit: usize) -> Result<Vec<Change>, StoreError> {
+        self.memory.changes(after, limit).await
+    }
+}
+
+/// A client that hangs up while its write is on its way must not leave memory behind the store.
+#[tokio::test]
+async fn a_write_ends_also_when_its_caller_goes_away() {
+    let meta = Arc::new(SlowMeta {
+        memory: MemoryMeta::default(),
+        committed: Semaphore::new(0),
+        answers: Semaphore::new(0),
+    });
+    let documents = StoredDocuments::load(Arc::clone(&meta) as _, Tasks::new()).await.unwrap();
+    let a = key("f", "a");
+    let mut put = documents.put(a.clone(), Expected::Nothing, json!(1));
+    tokio::select! {
+        biased;
+        _ = &mut put => panic!("the store has not answered"),
+        permit = meta.committed.acquire() => permit.unwrap().forget(),
+    }
+    drop(put);
+    meta.answers.add_permits(1);
+    // Writes are in turn, so the one that was left has ended when the next one has.
+    meta.answers.add_permits(1);
+    documents.put(key("f", "b"), Expected::Nothing, json!(2)).await.unwrap();
+    assert_eq!(*documents.get(&a).unwrap().body, json!(1));
+
+    meta.committed.acquire().await.unwrap().forget();
+    let mut delete = documents.delete(&a, Expected::Anything);
+    tokio::select! {
+        biased;
+        _ = &mut delete => panic!("the store has not answered"),
+        permit = meta.committed.acquire() => permit.unwrap().forget(),
+    }
+    drop(delete);
+    meta.answers.add_permits(2);
+    documents.put(key("f", "c"), Expected::Nothing, json!(3)).await.unwrap();
+    assert_eq!(documents.get(&a), None);
+    let stored = meta.memory.get(&stored_key(&a).unwrap()).await.unwrap();
+    assert_eq!(stored.map(|entry| entry.body), None::<Bytes>);
 }
