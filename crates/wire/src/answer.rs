@@ -15,6 +15,8 @@ pub struct Output {
     pub payload: Option<Bytes>,
     /// Overrides the model's status code (Event invokes answer 202, DryRun 204).
     pub status: Option<u16>,
+    /// `X-Amzn-Trace-Id`, which no model names.
+    pub trace_id: Option<String>,
 }
 
 impl Output {

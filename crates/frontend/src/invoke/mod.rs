@@ -35,9 +35,9 @@ struct Checked {
 
 pub async fn invoke(request: &Request<'_>) -> Result<Output, ApiError> {
     let Some(checked) = check(request)? else { return Ok(dry_run()) };
-    let target = Arc::clone(&checked.target);
+    let (target, trace_id) = (Arc::clone(&checked.target), checked.call.trace_id.clone());
     let outcome = Outlive::new(&request.parts.env.tasks, work(request, checked)).await?;
-    Ok(reply(&target, outcome))
+    Ok(Output { trace_id, ..reply(&target, outcome) })
 }
 
 /// What every kind of call has to pass. `None` for a caller that only wants to know.

@@ -23,9 +23,10 @@ use tokio::sync::mpsc;
 pub async fn invoke_with_response_stream(request: &Request<'_>) -> Result<Answer, ApiError> {
     let Some(checked) = check(request)? else { return Ok(dry_run().into()) };
     let version = checked.target.version.to_string();
+    let trace_id = checked.call.trace_id.clone();
     let mut events = Events::new(begin_stream(request, checked));
     events.head().await?;
-    let mut output = Output::default();
+    let mut output = Output { trace_id, ..Output::default() };
     output.members.insert("StatusCode".to_owned(), json!(200));
     output.members.insert("ExecutedVersion".to_owned(), json!(version));
     Ok(Answer { output, stream: Some(http_body_util::combinators::UnsyncBoxBody::new(events)) })

@@ -50,6 +50,9 @@ fn rest(
     let members = service.members(operation.output);
     let mut status = output.status;
     let mut headers = Vec::new();
+    if let Some(Ok(trace)) = output.trace_id.as_deref().map(HeaderValue::from_str) {
+        headers.push((HeaderName::from_static("x-amzn-trace-id"), trace));
+    }
     for member in members {
         match (member.location, output.members.get(&member.name)) {
             (Location::StatusCode, Some(value)) => {
