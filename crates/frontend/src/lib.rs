@@ -10,6 +10,7 @@ mod downloads;
 mod invoke;
 mod server;
 
+pub use api::lambda::FunctionDocuments;
 pub use auth::Auth;
 pub use downloads::Downloads;
 pub use server::serve;

@@ -12,7 +12,7 @@ use lamplight_control::manager::{self, EnvironmentManager};
 use lamplight_control::placement::OneMachine;
 use lamplight_env::{Env, Tasks};
 use lamplight_frontend::auth::{Caller, Keys};
-use lamplight_frontend::{Auth, Downloads, Options, Parts};
+use lamplight_frontend::{Auth, Downloads, FunctionDocuments, Options, Parts};
 use lamplight_remote::ObjectStore;
 use lamplight_rpc::{Documents, LogSink, Worker};
 use lamplight_sandbox::{Launcher, Mode, Swept};
@@ -122,12 +122,15 @@ impl Server {
         let manager = EnvironmentManager::new(env.clone(), placement, options);
         manager.look_after(ended);
         let counting = Arc::new(AccountCounting::new(config.concurrent_executions));
+        let documents = StoredDocuments::load(Arc::clone(&store.meta) as _, env.tasks.clone());
+        let documents: Arc<dyn Documents> = Arc::new(documents.await.map_err(anyhow::Error::msg)?);
         let catalog = FunctionCatalog::load(catalog::Parts {
             meta: Arc::clone(&store.meta) as _,
             blobs: Arc::clone(&store.blobs) as _,
             worker: Arc::clone(&agent) as _,
             manager: Arc::clone(&manager) as _,
             counting: Arc::clone(&counting) as _,
+            belongings: Arc::new(FunctionDocuments(Arc::clone(&documents))),
             env: env.clone(),
         })
         .await
@@ -140,8 +143,6 @@ impl Server {
                 .map_err(anyhow::Error::msg)?;
         catalog.start();
 
-        let documents = StoredDocuments::load(Arc::clone(&store.meta) as _).await;
-        let documents: Arc<dyn Documents> = Arc::new(documents.map_err(anyhow::Error::msg)?);
         let identities = Identities::new(&documents, &credentials, &env);
         // Parsed now, so that no first caller waits for it.
         lamplight_wire::services();

@@ -1,7 +1,7 @@
 //! Small documents beside functions: what the API stores, shows again, and decides little about.
 
 use async_trait::async_trait;
-use lamplight_model::Scope;
+use lamplight_model::{FunctionRef, Scope};
 use serde_json::Value;
 use std::sync::Arc;
 use thiserror::Error;
@@ -89,4 +89,14 @@ pub trait Documents: Send + Sync {
         scope: &Scope,
         owner: &str,
     ) -> Result<(), DocumentError>;
+}
+
+/// What is kept under the name of a function, or of one of its versions and aliases, beside the
+/// catalog, and has to end with it.
+#[async_trait]
+pub trait Belongings: Send + Sync {
+    /// Forgets all of it. The catalog calls this while nothing else can happen to the function:
+    /// what a namesake gets later is safe. A failure leaves some of it; it is asked again before a
+    /// namesake is made.
+    async fn forget(&self, function: &FunctionRef) -> Result<(), DocumentError>;
 }

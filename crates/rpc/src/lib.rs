@@ -12,7 +12,7 @@ pub use catalog::{
     AliasChange, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage,
     Listing, NewFunction, Publication, SettingsChange, TagsChange, Usage,
 };
-pub use documents::{Document, DocumentError, DocumentKey, Documents, Expected};
+pub use documents::{Belongings, Document, DocumentError, DocumentKey, Documents, Expected};
 pub use environment::{
     Assignment, CHUNK, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Outdated,
     Placement, PrepareError, Prepared, Slot, StartError, Throttled, Worker,

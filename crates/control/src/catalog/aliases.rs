@@ -5,7 +5,7 @@ use super::service::Core;
 use super::snapshot::Alias;
 use super::tables;
 use lamplight_env::Random;
-use lamplight_model::{AliasRecord, FunctionArn, Qualifier};
+use lamplight_model::{AliasRecord, FunctionArn, FunctionRef, Qualifier};
 use lamplight_rpc::{AliasChange, CatalogError};
 use lamplight_store::{Op, StoreError};
 use std::sync::Arc;
@@ -38,6 +38,7 @@ impl Core {
             provisioned: None,
         };
         let record = self.changed_alias(&arn, &blank, change)?;
+        self.forget_namesake(&of_alias(arn.clone(), &record.name)).await?;
         self.commit_alias(&arn, None, record).await.map_err(of_store)
     }
 
@@ -66,7 +67,11 @@ impl Core {
             return Err(CatalogError::NotFound(arn.to_string()));
         }
         match self.alias(&arn, &name) {
-            Some(alias) => self.remove_aliases(&arn, &[alias]).await.map_err(of_store),
+            Some(alias) => {
+                self.remove_aliases(&arn, &[alias]).await.map_err(of_store)?;
+                self.forget(&of_alias(arn, &name)).await;
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -145,6 +150,10 @@ impl Core {
         self.nudge();
         Ok(())
     }
+}
+
+fn of_alias(function: FunctionArn, name: &str) -> FunctionRef {
+    FunctionRef { function, qualifier: Some(Qualifier::Alias(name.to_owned())) }
 }
 
 /// Which version a call of the alias runs. One random draw where there are two.

@@ -54,6 +54,7 @@ impl Core {
         self.check_storage(&arn.scope, copies(publish, &zip), 0)?;
         let layers = settings.layers.clone();
         let _layers_stay = self.hold(&layers)?;
+        self.forget_namesake(&FunctionRef { function: arn.clone(), qualifier: None }).await?;
         let mut stored = self.store_code(zip, &layers).await?;
         stored.code.object = object;
         let birth = Birth {
@@ -151,7 +152,9 @@ impl Core {
                     "$LATEST version cannot be deleted without deleting the function.".to_owned(),
                 ));
             }
-            Some(Qualifier::Version(number)) => return self.delete_version(arn, *number).await,
+            Some(Qualifier::Version(number)) => {
+                return self.delete_version(&function, *number).await;
+            }
             Some(Qualifier::Alias(_)) => {
                 return Err(CatalogError::Invalid(
                     "Deletion of aliases is not currently supported.".to_owned(),
@@ -163,7 +166,9 @@ impl Core {
         }
         let _one_at_a_time = self.functions.lock(arn).await;
         let old = self.named(&function)?;
-        self.remove_function(arn, &old).await.map_err(of_store)
+        self.remove_function(arn, &old).await.map_err(of_store)?;
+        self.forget(&function).await;
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use lamplight_model::{
     AliasRecord, FunctionArn, FunctionRecord, FunctionRef, Qualifier, Scope, Target,
 };
 use lamplight_rpc::{
-    AliasChange, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, Counting,
+    AliasChange, Belongings, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, Counting,
     FunctionPage, Listing, Manager, NewFunction, Publication, SettingsChange, TagsChange, Usage,
     Worker,
 };
@@ -33,6 +33,7 @@ pub struct Parts {
     pub worker: Arc<dyn Worker>,
     pub manager: Arc<dyn Manager>,
     pub counting: Arc<dyn Counting>,
+    pub belongings: Arc<dyn Belongings>,
     pub env: Env,
 }
 
@@ -148,6 +149,21 @@ impl Core {
     pub fn named(&self, function: &FunctionRef) -> Result<Arc<Function>, CatalogError> {
         let found = self.version(&function.function, &function.qualifier_or_latest());
         found.ok_or_else(|| CatalogError::NotFound(function.arn()))
+    }
+
+    /// Lets go what a deleted function, version or alias owned. It is gone all the same when that
+    /// fails: the rest is forgotten before there is a namesake. The caller holds the lock, so that
+    /// nothing of a namesake is there yet.
+    pub async fn forget(&self, gone: &FunctionRef) {
+        if let Err(error) = self.parts.belongings.forget(gone).await {
+            tracing::warn!(%error, function = gone.arn(), "what a deleted function owned is left");
+        }
+    }
+
+    /// Makes sure that what is about to be made inherits nothing. The caller holds the lock.
+    pub async fn forget_namesake(&self, coming: &FunctionRef) -> Result<(), CatalogError> {
+        let forgotten = self.parts.belongings.forget(coming).await;
+        forgotten.map_err(|error| CatalogError::Unavailable(error.to_string()))
     }
 
     /// Makes records the truth, all or none, if those that they replace are still there. Answers

@@ -101,7 +101,12 @@ impl Core {
     }
 
     /// AWS: deleting a version that is not there succeeds.
-    pub async fn delete_version(&self, arn: &FunctionArn, number: u64) -> Result<(), CatalogError> {
+    pub async fn delete_version(
+        &self,
+        version: &FunctionRef,
+        number: u64,
+    ) -> Result<(), CatalogError> {
+        let arn = &version.function;
         let _one_at_a_time = self.functions.lock(arn).await;
         let found = self.snapshot().get(arn, &Qualifier::Version(number)).cloned();
         let users: Vec<String> = self
@@ -119,7 +124,11 @@ impl Core {
             )));
         }
         match found {
-            Some(version) => self.remove_versions(arn, &[version]).await.map_err(of_store),
+            Some(found) => {
+                self.remove_versions(arn, &[found]).await.map_err(of_store)?;
+                self.forget(version).await;
+                Ok(())
+            }
             None if self.snapshot().get(arn, &Qualifier::Latest).is_some() => Ok(()),
             None => Err(CatalogError::NotFound(arn.qualified(&Qualifier::Version(number)))),
         }

@@ -15,6 +15,7 @@ async fn start(dir: &Path, worker: &Arc<FakeWorker>) -> (Env, FunctionCatalog) {
         blobs: store.blobs,
         worker: worker.clone(),
         manager: Arc::new(FakeManager::default()),
+        belongings: Arc::new(FakeBelongings::default()),
         counting: Arc::new(crate::counting::AccountCounting::new(1000)),
         env: env.clone(),
     };

@@ -10,7 +10,7 @@ use lamplight_rpc::*;
 use lamplight_store::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What a disk would keep over a restart: unpacked code. Takes `bad…` and `huge…` for what they
@@ -167,12 +167,31 @@ impl Worker for CutWorker {
     }
 }
 
+/// Notes what is forgotten, and fails when told to.
+#[derive(Default)]
+pub struct FakeBelongings {
+    pub forgotten: Mutex<Vec<String>>,
+    pub fails: AtomicBool,
+}
+
+#[async_trait]
+impl Belongings for FakeBelongings {
+    async fn forget(&self, function: &FunctionRef) -> Result<(), DocumentError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(DocumentError::Unavailable("the disk is full".into()));
+        }
+        self.forgotten.lock().unwrap().push(function.arn());
+        Ok(())
+    }
+}
+
 /// Everything that outlives a catalog.
 pub struct World {
     pub meta: Arc<MemoryMeta>,
     pub store: Store,
     pub worker: Arc<FakeWorker>,
     pub manager: Arc<FakeManager>,
+    pub belongings: Arc<FakeBelongings>,
     pub counting: Arc<AccountCounting>,
     pub clock: Arc<ManualClock>,
     _dir: tempfile::TempDir,
@@ -186,6 +205,7 @@ impl World {
             store: Store::open(dir.path(), &Env::system()).unwrap(),
             worker: Arc::default(),
             manager: Arc::default(),
+            belongings: Arc::default(),
             counting: Arc::new(AccountCounting::new(1000)),
             clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_795_000_000_000))),
             _dir: dir,
@@ -198,6 +218,7 @@ impl World {
             blobs: self.store.blobs.clone(),
             worker: self.worker.clone(),
             manager: self.manager.clone(),
+            belongings: self.belongings.clone(),
             counting: self.counting.clone(),
             env: Env { clock: self.clock.clone(), random: Arc::new(OsRandom), tasks: Tasks::new() },
         }

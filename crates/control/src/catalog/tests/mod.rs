@@ -1,6 +1,7 @@
 //! The catalog over a store in memory, a fake worker and a fake manager.
 
 mod aliases;
+mod belongings;
 mod concurrency;
 mod crash;
 mod durable;

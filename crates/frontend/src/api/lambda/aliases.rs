@@ -2,8 +2,8 @@
 
 use super::pages::{marker, next_marker, page_size};
 use super::settings::text;
-use super::{Request, catalog_error, documents, function_ref};
-use lamplight_model::{AliasRecord, FunctionArn, FunctionRef, Qualifier};
+use super::{Request, catalog_error, function_ref};
+use lamplight_model::{AliasRecord, FunctionArn, Qualifier};
 use lamplight_rpc::AliasChange;
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
@@ -29,8 +29,6 @@ pub async fn update(request: &Request<'_>) -> Result<Output, ApiError> {
 pub async fn delete(request: &Request<'_>) -> Result<Output, ApiError> {
     let (function, name) = named(request)?;
     request.parts.catalog.delete_alias(&function, &name).await.map_err(catalog_error)?;
-    let alias = FunctionRef { function, qualifier: Some(Qualifier::Alias(name)) };
-    documents::forget(request, &alias).await?;
     Ok(Output::empty())
 }
 

@@ -1,15 +1,17 @@
 //! The documents of the Lambda API: which kinds there are, whose they are, and the one way in
 //! which they are changed, listed and forgotten.
 //!
-//! Invariant: a function's documents end with it. They go when it is deleted, and again before a
-//! namesake is made, for the case that the server ended in between.
+//! Invariant: a function's documents end with it. The catalog has them forgotten when it deletes
+//! one, and again before it makes a namesake, for the case that the server ended in between.
 
 use super::{pages, policies};
 use crate::api::Request;
+use async_trait::async_trait;
 use lamplight_model::{FunctionArn, FunctionRef};
-use lamplight_rpc::{Document, DocumentError, DocumentKey, Expected};
+use lamplight_rpc::{Belongings, Document, DocumentError, DocumentKey, Documents, Expected};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 pub const URL: &str = "url-config";
 pub const EVENT_INVOKE: &str = "event-invoke-config";
@@ -36,18 +38,21 @@ pub fn of_qualifier(kind: &'static str, function: &FunctionRef) -> DocumentKey {
     DocumentKey::new(kind, scope, name, &function.qualifier_or_latest().to_string())
 }
 
-/// Forgets what a function owned, or one of its versions or aliases.
-pub async fn forget(request: &Request<'_>, function: &FunctionRef) -> Result<(), ApiError> {
-    let documents = &request.parts.documents;
-    let FunctionArn { scope, name } = &function.function;
-    if function.qualifier.is_none() {
-        return documents.delete_owned(&OF_FUNCTION, scope, name).await.map_err(refused);
+/// The documents that functions own, as the catalog knows them.
+pub struct FunctionDocuments(pub Arc<dyn Documents>);
+
+#[async_trait]
+impl Belongings for FunctionDocuments {
+    async fn forget(&self, function: &FunctionRef) -> Result<(), DocumentError> {
+        let FunctionArn { scope, name } = &function.function;
+        if function.qualifier.is_none() {
+            return self.0.delete_owned(&OF_FUNCTION, scope, name).await;
+        }
+        for kind in OF_QUALIFIER {
+            self.0.delete(&of_qualifier(kind, function), Expected::Anything).await?;
+        }
+        Ok(())
     }
-    for kind in OF_QUALIFIER {
-        let key = of_qualifier(kind, function);
-        documents.delete(&key, Expected::Anything).await.map_err(refused)?;
-    }
-    Ok(())
 }
 
 pub fn get(request: &Request<'_>, key: &DocumentKey) -> Option<Document> {

@@ -4,7 +4,7 @@
 use super::configuration::{self, Detail};
 use super::pages::{marker, next_marker, page_size};
 use super::settings::{self, flag, invalid, text};
-use super::{Request, catalog_error, code_signing, documents, function_ref, layers, package, tags};
+use super::{Request, catalog_error, code_signing, function_ref, layers, package, tags};
 use lamplight_model::{FunctionRecord, FunctionRef, Qualifier, limits};
 use lamplight_rpc::{CatalogError, CodeChange, Listing, NewFunction};
 use lamplight_wire::{ApiError, Output};
@@ -37,11 +37,8 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
         tags,
         publish: flag(input, "Publish"),
     };
-    let catalog = &request.parts.catalog;
-    if catalog.get(&function).is_err() {
-        documents::forget(request, &function).await?;
-    }
-    let created = catalog.create(&function.function, new).await.map_err(catalog_error)?;
+    let created = request.parts.catalog.create(&function.function, new).await;
+    let created = created.map_err(catalog_error)?;
     if let Some(arn) = &signing {
         code_signing::attach(request, &function.function, arn).await?;
     }
@@ -148,7 +145,6 @@ pub async fn update_configuration(request: &Request<'_>) -> Result<Output, ApiEr
 pub async fn delete(request: &Request<'_>) -> Result<Output, ApiError> {
     let function = function_ref(request)?;
     request.parts.catalog.delete(&function).await.map_err(catalog_error)?;
-    documents::forget(request, &function).await?;
     // AWS: 204, although the model says 200; SDKs show it as the member StatusCode.
     Ok(Output { status: Some(204), ..Output::default() })
 }

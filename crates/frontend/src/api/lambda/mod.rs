@@ -23,6 +23,7 @@ mod tags;
 mod upkeep;
 mod versions;
 
+pub use documents::FunctionDocuments;
 pub use policies::key as policy_of;
 
 use super::{Answer, Request};

@@ -1,0 +1,50 @@
+//! What functions own beside the catalog ends with them, and never with a namesake.
+
+use super::*;
+use std::sync::atomic::Ordering;
+
+fn forgotten(world: &World) -> Vec<String> {
+    std::mem::take(&mut *world.belongings.forgotten.lock().unwrap())
+}
+
+#[tokio::test]
+async fn they_are_forgotten_with_their_owner_and_before_a_namesake_is_made() {
+    let world = World::new();
+    let catalog = world.catalog().await;
+    let function = arn("thumbs").to_string();
+    catalog.add("thumbs", "PK 1").await.unwrap();
+    assert_eq!(forgotten(&world), [function.as_str()]);
+    // One that exists keeps what it has, whoever tries to make it again.
+    assert!(catalog.add("thumbs", "PK 1").await.is_err());
+    assert_eq!(forgotten(&world), Vec::<String>::new());
+
+    assert!(catalog.repair().await);
+    let change = CodeChange { publish: true, ..code("PK 2") };
+    catalog.update_code(&named("thumbs"), change).await.unwrap();
+    let thumbs = arn("thumbs");
+    let alias = || catalog.create_alias(&thumbs, "live", AliasChange::default());
+    alias().await.unwrap();
+    assert_eq!(forgotten(&world), [format!("{function}:live")]);
+    assert!(alias().await.is_err());
+    assert_eq!(forgotten(&world), Vec::<String>::new());
+    catalog.delete_alias(&thumbs, "live").await.unwrap();
+    catalog.delete(&named("thumbs:1")).await.unwrap();
+    catalog.delete(&named("thumbs")).await.unwrap();
+    assert_eq!(forgotten(&world), [format!("{function}:live"), format!("{function}:1"), function]);
+}
+
+#[tokio::test]
+async fn a_failure_to_forget_fails_what_can_still_fail() {
+    let world = World::new();
+    let catalog = world.catalog().await;
+    catalog.add("thumbs", "PK 1").await.unwrap();
+    world.belongings.fails.store(true, Ordering::SeqCst);
+    // It is gone, so that is the answer.
+    catalog.delete(&named("thumbs")).await.unwrap();
+    assert!(catalog.get(&named("thumbs")).is_err());
+    // A namesake would inherit what is left.
+    assert_eq!(text(catalog.add("thumbs", "PK 1").await), "the disk is full");
+    assert!(catalog.get(&named("thumbs")).is_err());
+    world.belongings.fails.store(false, Ordering::SeqCst);
+    catalog.add("thumbs", "PK 1").await.unwrap();
+}
