@@ -46,6 +46,22 @@ impl AliasRecord {
         self.version == Some(number) || self.extra.is_some_and(|(extra, _)| extra == number)
     }
 
+    /// How many provisioned environments each version gets, by the weights; in doubt one more for
+    /// the one that gets fewer calls.
+    pub fn shares(&self) -> Vec<(u64, u32)> {
+        let (Some(version), Some(provisioned)) = (self.version, self.provisioned) else {
+            return Vec::new();
+        };
+        let all = provisioned.requested;
+        match self.extra {
+            None => vec![(version, all)],
+            Some((extra, weight)) => {
+                let share = ((f64::from(all) * weight).ceil() as u32).min(all);
+                vec![(version, all - share), (extra, share)]
+            }
+        }
+    }
+
     /// Which version a call runs; `draw` is evenly distributed over all numbers.
     pub fn choose(&self, draw: u32) -> Option<u64> {
         match self.extra {
@@ -81,7 +97,9 @@ mod tests {
         assert_eq!(alias.choose(quarter - 1), Some(3));
         assert_eq!(alias.choose(quarter + 1), Some(2));
         assert_eq!(alias.choose(u32::MAX), Some(2));
+        assert_eq!(alias.shares(), [(2, 3), (3, 2)], "of five");
         alias.extra = Some((3, 0.0));
+        assert_eq!(alias.shares(), [(2, 5), (3, 0)]);
         assert_eq!(alias.choose(0), Some(2), "no share is no call");
         alias.extra = None;
         assert_eq!(alias.choose(0), Some(2));

@@ -36,6 +36,8 @@ pub const TAGS: usize = 50;
 pub const LOG_TAIL: usize = 4 * 1024;
 /// How long an on-demand environment may take to ask for its first event.
 pub const INIT: Duration = Duration::from_secs(10);
+/// How long one that is made ahead of calls may take, unless the function's timeout is longer.
+pub const PROVISIONED_INIT: Duration = Duration::from_secs(130);
 /// How long a presigned code location can be downloaded.
 pub const CODE_LOCATION: Duration = Duration::from_secs(600);
 /// One log event; a longer line is cut and marked.

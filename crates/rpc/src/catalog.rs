@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_model::{
-    AliasRecord, FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, Qualifier, S3Object,
-    Scope, Target,
+    AliasRecord, FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, Provisioned,
+    Qualifier, S3Object, Scope, Target,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -210,6 +210,23 @@ pub trait Catalog: Send + Sync {
         function: &FunctionRef,
         reserved: Option<u32>,
     ) -> Result<(), CatalogError>;
+
+    /// Sets or removes the provisioned concurrency of a version or an alias; answers with what is
+    /// there then.
+    async fn provision(
+        &self,
+        function: &FunctionRef,
+        requested: Option<u32>,
+    ) -> Result<Option<Provisioned>, CatalogError>;
+
+    /// The provisioned concurrency that a version or an alias was given.
+    fn provisioned(&self, function: &FunctionRef) -> Result<Option<Provisioned>, CatalogError>;
+
+    /// The same of all aliases and versions of a function, aliases first.
+    fn all_provisioned(
+        &self,
+        function: &FunctionArn,
+    ) -> Result<Vec<(Qualifier, Provisioned)>, CatalogError>;
 
     /// The concurrency that functions of a scope have for themselves, in all.
     fn committed(&self, scope: &Scope) -> u32;

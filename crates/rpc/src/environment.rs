@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lamplight_model::{FunctionArn, Target};
+use lamplight_model::{FunctionArn, Qualifier, Target};
 use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
@@ -83,6 +83,9 @@ pub enum StartError {
     Code(String),
     #[error("no sandbox could be made: {0}")]
     Sandbox(String),
+    /// Of an environment that was to be ready ahead of calls.
+    #[error("the function did not initialise: {0}")]
+    Init(String),
     #[error("the server is shutting down")]
     Stopping,
     /// The environment went away before it could take the call; another one may.
@@ -95,6 +98,9 @@ pub enum StartError {
 pub trait Worker: Send + Sync {
     /// Makes an environment and starts its runtime; initialisation goes on in the background.
     async fn start(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError>;
+
+    /// Makes an environment ahead of calls. Returns once it is initialised.
+    async fn provision(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError>;
 
     /// Gives the environment one call and waits for its end. The caller makes sure that an
     /// environment has one call at a time. When the future is dropped the call still ends by
@@ -150,6 +156,15 @@ pub struct Assignment {
     pub hold: Box<dyn Any + Send + Sync>,
 }
 
+/// How far the environments are that are to be ready ahead of calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provisioning {
+    /// Environments that are initialised.
+    pub ready: u32,
+    /// Why the last attempt to make one did not work.
+    pub failed: Option<String>,
+}
+
 /// Which environments of a function have outlived their use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outdated {
@@ -168,6 +183,13 @@ pub trait Manager: Send + Sync {
 
     /// The call is over; `reusable` says whether the environment may serve another one.
     async fn settle(&self, assignment: Assignment, reusable: bool);
+
+    /// What is to be ready ahead of calls from now on: so many initialised environments of each
+    /// target, and none of others.
+    fn provision(&self, wishes: Vec<(Arc<Target>, u32)>);
+
+    /// How far that is for a version.
+    fn provisioned(&self, function: &FunctionArn, version: &Qualifier) -> Provisioning;
 
     /// Ends the environments that nobody may use any more: idle ones now, busy ones after their
     /// call.

@@ -15,7 +15,7 @@ pub use catalog::{
 pub use documents::{Belongings, Document, DocumentError, DocumentKey, Documents, Expected};
 pub use environment::{
     Assignment, CHUNK, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Outdated,
-    Placement, PrepareError, Prepared, Slot, StartError, Throttled, Worker,
+    Placement, PrepareError, Prepared, Provisioning, Slot, StartError, Throttled, Worker,
 };
 pub use layers::{LayerFilter, LayerUpload, Layers, PublishedLayer};
 pub use logs::{LogEvent, LogSink};

@@ -113,6 +113,9 @@ impl Core {
         if let Some((extra, _)) = next.extra {
             self.must_exist(arn, &Qualifier::Version(extra))?;
         }
+        if next.provisioned.is_some() {
+            self.check_alias_target(arn, &next)?;
+        }
         Ok(next)
     }
 

@@ -23,6 +23,7 @@ mod concurrency;
 mod error;
 pub(crate) mod locks;
 mod machine;
+mod provisioned;
 mod reconciler;
 mod service;
 mod snapshot;

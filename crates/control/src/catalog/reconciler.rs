@@ -154,6 +154,8 @@ pub(super) async fn pass(core: &Arc<Core>, sweep: bool) -> bool {
             all_done &= work.await.unwrap_or(false);
         }
     }
+    let wishes = core.snapshot().wishes();
+    core.parts.manager.provision(wishes);
     for digest in plan.collect {
         // Whoever holds it is making a function of it, or takes care of it.
         if let Some(_gate) = core.codes.try_lock(&digest) {

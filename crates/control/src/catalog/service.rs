@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_env::Env;
 use lamplight_model::{
-    AliasRecord, FunctionArn, FunctionRecord, FunctionRef, Qualifier, Scope, Target,
+    AliasRecord, FunctionArn, FunctionRecord, FunctionRef, Provisioned, Qualifier, Scope, Target,
 };
 use lamplight_rpc::{
     AliasChange, Belongings, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, Counting,
@@ -318,6 +318,26 @@ impl Catalog for FunctionCatalog {
     ) -> Result<(), CatalogError> {
         let function = function.clone();
         self.change(|core| async move { core.reserve(function, reserved).await }).await
+    }
+
+    async fn provision(
+        &self,
+        function: &FunctionRef,
+        requested: Option<u32>,
+    ) -> Result<Option<Provisioned>, CatalogError> {
+        let function = function.clone();
+        self.change(|core| async move { core.provision(function, requested).await }).await
+    }
+
+    fn provisioned(&self, function: &FunctionRef) -> Result<Option<Provisioned>, CatalogError> {
+        self.core.provisioned(function)
+    }
+
+    fn all_provisioned(
+        &self,
+        function: &FunctionArn,
+    ) -> Result<Vec<(Qualifier, Provisioned)>, CatalogError> {
+        self.core.all_provisioned(function)
     }
 
     fn committed(&self, scope: &Scope) -> u32 {

@@ -2,7 +2,7 @@
 
 use super::target::target;
 use lamplight_model::{
-    AliasRecord, CodeRef, FunctionArn, FunctionRecord, Qualifier, Scope, Target,
+    AliasRecord, CodeRef, FunctionArn, FunctionRecord, Qualifier, Scope, State, Target,
 };
 use lamplight_rpc::{FunctionPage, Listing, Usage};
 use lamplight_store::Rev;
@@ -87,6 +87,24 @@ impl Family {
             .sum()
     }
 
+    /// How many environments of each version are to be ready ahead of calls.
+    fn wishes(&self) -> BTreeMap<u64, u32> {
+        let mut wishes = BTreeMap::new();
+        let mut wish = |version: u64, more: u32| *wishes.entry(version).or_insert(0) += more;
+        for (number, version) in &self.versions {
+            let published = version.record.published.as_ref();
+            if let Some(provisioned) = published.and_then(|published| published.provisioned) {
+                wish(*number, provisioned.requested);
+            }
+        }
+        for alias in self.aliases.values() {
+            for (number, share) in alias.record.shares() {
+                wish(number, share);
+            }
+        }
+        wishes
+    }
+
     /// What the function has for itself: its reservation covers what is provisioned.
     fn committed(&self) -> u64 {
         self.latest.record.reserved.map_or_else(|| self.provisioned(), u64::from)
@@ -104,6 +122,8 @@ pub(super) struct Snapshot {
     code: HashMap<String, (usize, u64)>,
     usage: HashMap<Scope, Usage>,
     unfinished: BTreeSet<Member>,
+    /// Functions with provisioned concurrency.
+    provisioned: BTreeSet<FunctionArn>,
     /// The highest that any function has or had.
     generation: u64,
 }
@@ -122,6 +142,7 @@ impl Snapshot {
     pub fn insert_alias(&mut self, arn: &FunctionArn, alias: Alias) -> bool {
         let Some(family) = self.functions.get_mut(arn) else { return false };
         family.aliases.insert(alias.record.name.clone(), Arc::new(alias));
+        self.note_provisioned(arn);
         true
     }
 
@@ -129,6 +150,7 @@ impl Snapshot {
         if let Some(family) = self.functions.get_mut(arn) {
             family.aliases.remove(name);
         }
+        self.note_provisioned(arn);
     }
 
     /// The aliases of a function by name, those after `after`; none where there is no function.
@@ -163,6 +185,7 @@ impl Snapshot {
             self.forget(&replaced);
         }
         self.count(&function);
+        self.note_provisioned(&function.arn);
         true
     }
 
@@ -172,6 +195,7 @@ impl Snapshot {
         for function in family.members(None) {
             self.forget(function);
         }
+        self.note_provisioned(arn);
     }
 
     pub fn remove_version(&mut self, arn: &FunctionArn, number: u64) {
@@ -179,6 +203,7 @@ impl Snapshot {
         if let Some(version) = family.and_then(|family| family.versions.remove(&number)) {
             self.forget(&version);
         }
+        self.note_provisioned(arn);
     }
 
     fn count(&mut self, function: &Function) {
@@ -287,6 +312,29 @@ impl Snapshot {
     pub fn committed_of(&self, arn: &FunctionArn) -> (u64, u64) {
         let family = self.functions.get(arn);
         family.map_or((0, 0), |family| (family.committed(), family.provisioned()))
+    }
+
+    /// The versions of all functions that are to be ready ahead of calls, with how many
+    /// environments. Versions that cannot be called yet are not among them.
+    pub fn wishes(&self) -> Vec<(Arc<Target>, u32)> {
+        let mut all = Vec::new();
+        for family in self.provisioned.iter().filter_map(|arn| self.functions.get(arn)) {
+            for (number, wanted) in family.wishes() {
+                let version = family.versions.get(&number);
+                if let Some(version) = version.filter(|v| v.record.state == State::Active) {
+                    all.push((Arc::clone(&version.target), wanted));
+                }
+            }
+        }
+        all
+    }
+
+    /// Call after anything of a function has changed.
+    fn note_provisioned(&mut self, arn: &FunctionArn) {
+        match self.functions.get(arn).is_some_and(|family| family.provisioned() > 0) {
+            true => self.provisioned.insert(arn.clone()),
+            false => self.provisioned.remove(arn),
+        };
     }
 
     pub fn usage(&self, scope: &Scope) -> Usage {

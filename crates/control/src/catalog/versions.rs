@@ -165,6 +165,7 @@ impl Core {
         self.snapshot_mut().remove(arn);
         self.parts.counting.reserve(arn, None);
         self.parts.manager.retire(arn, Outdated::All).await;
+        self.nudge();
         for gone in versions.iter().map(|version| &**version).chain([latest]) {
             self.suspect(gone);
         }
@@ -188,6 +189,7 @@ impl Core {
             self.parts.manager.retire(arn, Outdated::Version(number)).await;
             self.suspect(version);
         }
+        self.nudge();
         Ok(())
     }
 }

@@ -5,12 +5,17 @@
 //! never serves another generation than it was made for. Nothing here waits for the store.
 
 mod pool;
+mod provisioner;
+mod reserve;
 
 use async_trait::async_trait;
 use lamplight_env::Env;
 use lamplight_model::{FunctionArn, Qualifier, Target};
-use lamplight_rpc::{Assignment, EnvironmentId, Manager, Outdated, Placement, StartError, Worker};
+use lamplight_rpc::{
+    Assignment, EnvironmentId, Manager, Outdated, Placement, Provisioning, StartError, Worker,
+};
 use pool::Pool;
+use provisioner::{Provisioner, SharedReserve};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 use std::time::Duration;
@@ -35,12 +40,20 @@ struct Kept {
     id: EnvironmentId,
 }
 
-type SharedPool = Arc<Mutex<Pool<Kept>>>;
+type Shared<T> = Arc<Mutex<T>>;
+type SharedPool = Shared<Pool<Kept>>;
+
+/// Where an environment belongs.
+enum Home {
+    Pool(SharedPool),
+    /// It was made ahead of calls.
+    Reserve(SharedReserve),
+}
 
 /// What goes with a call: where its environment belongs. Dropped without
 /// [`Manager::settle`], it ends the environment.
 struct Hold {
-    pool: SharedPool,
+    home: Home,
     generation: u64,
     /// Taken when the assignment is settled.
     unsettled: Option<(Kept, Env)>,
@@ -49,6 +62,9 @@ struct Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if let Some((kept, env)) = self.unsettled.take() {
+            if let Home::Reserve(reserve) = &self.home {
+                lock(reserve).lost();
+            }
             env.tasks.spawn(async move { kept.worker.end(kept.id).await });
         }
     }
@@ -57,6 +73,7 @@ impl Drop for Hold {
 pub struct EnvironmentManager {
     env: Env,
     placement: Arc<dyn Placement>,
+    provisioner: Provisioner,
     options: Options,
     /// By function and version.
     pools: RwLock<HashMap<FunctionArn, HashMap<Qualifier, SharedPool>>>,
@@ -64,7 +81,8 @@ pub struct EnvironmentManager {
 
 impl EnvironmentManager {
     pub fn new(env: Env, placement: Arc<dyn Placement>, options: Options) -> Arc<Self> {
-        Arc::new(Self { env, placement, options, pools: RwLock::default() })
+        let provisioner = Provisioner::new(env.clone(), Arc::clone(&placement));
+        Arc::new(Self { env, placement, provisioner, options, pools: RwLock::default() })
     }
 
     /// Ends what was idle for long and forgets what ended by itself, until the server stops.
@@ -78,7 +96,10 @@ impl EnvironmentManager {
             loop {
                 tokio::select! {
                     () = stop.stopped() => return,
-                    _ = tick.tick() => manager.expire(),
+                    _ = tick.tick() => {
+                        manager.expire();
+                        manager.provisioner.fill();
+                    }
                     id = ended.recv() => match id {
                         Some(id) => manager.forget(id),
                         None => return,
@@ -136,6 +157,8 @@ impl EnvironmentManager {
         for pool in self.all() {
             self.end(lock(&pool).discard(|kept| kept.id == id));
         }
+        self.end(self.provisioner.discard(|kept| kept.id == id));
+        self.provisioner.fill();
     }
 
     fn end(&self, environments: Vec<Kept>) {
@@ -145,26 +168,32 @@ impl EnvironmentManager {
     }
 }
 
-fn lock(pool: &SharedPool) -> MutexGuard<'_, Pool<Kept>> {
-    pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn lock<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[async_trait]
 impl Manager for EnvironmentManager {
     async fn assign(&self, target: &Arc<Target>) -> Result<Assignment, StartError> {
-        let pool = self.pool(&target.function, &target.version);
-        let taken = lock(&pool).take(target.generation);
-        let kept = match taken {
-            Some(kept) => kept,
+        let (kept, home) = match self.provisioner.take(target) {
+            Some((kept, reserve)) => (kept, Home::Reserve(reserve)),
             None => {
-                let worker = self.placement.place(target).await?;
-                let id = worker.start(Arc::clone(target)).await?;
-                Kept { worker, id }
+                let pool = self.pool(&target.function, &target.version);
+                let taken = lock(&pool).take(target.generation);
+                let kept = match taken {
+                    Some(kept) => kept,
+                    None => {
+                        let worker = self.placement.place(target).await?;
+                        let id = worker.start(Arc::clone(target)).await?;
+                        Kept { worker, id }
+                    }
+                };
+                (kept, Home::Pool(pool))
             }
         };
         let (worker, id) = (Arc::clone(&kept.worker), kept.id);
         let unsettled = Some((kept, self.env.clone()));
-        let hold = Hold { pool, generation: target.generation, unsettled };
+        let hold = Hold { home, generation: target.generation, unsettled };
         Ok(Assignment { worker, id, hold: Box::new(hold) })
     }
 
@@ -172,12 +201,27 @@ impl Manager for EnvironmentManager {
         // Anything else in `hold` is not of this manager; its drop is its own affair.
         let Ok(mut hold) = assignment.hold.downcast::<Hold>() else { return };
         let Some((kept, _)) = hold.unsettled.take() else { return };
-        let surplus = if reusable {
-            lock(&hold.pool).put(kept, hold.generation, self.env.clock.instant())
-        } else {
-            Some(kept)
+        let surplus = match &hold.home {
+            Home::Pool(pool) if reusable => {
+                lock(pool).put(kept, hold.generation, self.env.clock.instant())
+            }
+            Home::Pool(_) => Some(kept),
+            Home::Reserve(reserve) if reusable => lock(reserve).put(kept),
+            Home::Reserve(reserve) => {
+                lock(reserve).lost();
+                self.provisioner.fill();
+                Some(kept)
+            }
         };
         self.end(surplus.into_iter().collect());
+    }
+
+    fn provision(&self, wishes: Vec<(Arc<Target>, u32)>) {
+        self.end(self.provisioner.set(wishes));
+    }
+
+    fn provisioned(&self, function: &FunctionArn, version: &Qualifier) -> Provisioning {
+        self.provisioner.state(function, version)
     }
 
     async fn retire(&self, function: &FunctionArn, outdated: Outdated) {

@@ -169,7 +169,7 @@ fn start_error(error: StartError) -> ApiError {
             tracing::error!(%message, "code could not be prepared");
             ApiError::new("InvalidZipFileException", message)
         }
-        StartError::Sandbox(_) | StartError::Gone => {
+        StartError::Sandbox(_) | StartError::Gone | StartError::Init(_) => {
             tracing::error!(%message, "no environment could be started");
             ApiError::new("ServiceException", message).with_status(500)
         }

@@ -101,6 +101,29 @@ impl Environment {
         Ok(())
     }
 
+    /// Waits until the runtime has initialised, ahead of any call.
+    pub async fn initialise(&self) -> Result<(), String> {
+        let mut process = self.process.lock().await;
+        let process = process.as_mut().map_err(|why| match why {
+            NotStarted::NoEntrypoint => "its package has nothing that could be started".to_owned(),
+            other => format!("it could not be started ({other:?})"),
+        })?;
+        let patience = limits::PROVISIONED_INIT.max(self.target.timeout);
+        let why = match self.first_init(process, patience).await {
+            None => return Ok(()),
+            Some(InitEnd::Ready(_)) => {
+                self.flush(process).await;
+                self.watch.set_idle(true);
+                *self.rest.lock().await = Rest::Since(self.env.clock.instant());
+                return Ok(());
+            }
+            Some(InitEnd::Failed(failure)) => failure.error_type,
+            Some(InitEnd::Exited(_)) => "Runtime.ExitError".to_owned(),
+            Some(InitEnd::TimedOut) => format!("it took more than {} s", patience.as_secs()),
+        };
+        Err(why)
+    }
+
     /// Freezes the environment when it has been idle for `patience`.
     pub async fn freeze_if_idle(&self, patience: Duration) {
         let mut rest = self.rest.lock().await;
@@ -153,7 +176,7 @@ impl Environment {
         let mut init = None;
         let mut failed_init = None;
         if let Ok(process) = process.as_mut() {
-            match self.first_init(process).await {
+            match self.first_init(process, limits::INIT).await {
                 Some(InitEnd::Ready(duration)) => init = Some(duration),
                 None if process.has_ended() => return Err(StartError::Gone),
                 None => {}
@@ -223,13 +246,13 @@ impl Environment {
         Outcome { reusable: true, ..outcome }
     }
 
-    /// The initialisation that began with the process, under AWS's ten seconds. `None` when an
-    /// earlier call has seen its end.
-    async fn first_init(&self, process: &mut Process) -> Option<InitEnd> {
+    /// The initialisation that began with the process, which may take `patience`. `None` when
+    /// somebody has seen its end.
+    async fn first_init(&self, process: &mut Process, patience: Duration) -> Option<InitEnd> {
         if !process.is_new() {
             return None;
         }
-        let end = process.initialise(&self.env, process.started + limits::INIT).await;
+        let end = process.initialise(&self.env, process.started + patience).await;
         let status = match &end {
             InitEnd::Ready(_) => Status::Success,
             InitEnd::Failed(failure) => Status::Error(failure.error_type.clone()),

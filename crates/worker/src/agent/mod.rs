@@ -52,6 +52,9 @@ pub struct Parts {
     pub empty: PathBuf,
 }
 
+/// An environment whose runtime was started.
+type Opened = (EnvironmentId, Arc<Environment>);
+
 pub struct Agent {
     parts: Parts,
     /// Set once after construction: the catalog needs the agent first.
@@ -179,11 +182,25 @@ impl Agent {
         });
     }
 
+    /// Makes an environment and starts its runtime.
+    async fn open(&self, target: Arc<Target>, initialization: &str) -> Result<Opened, StartError> {
+        let _place = self.starts.acquire().await.map_err(|_| StartError::Stopping)?;
+        let id = EnvironmentId(self.next.fetch_add(1, Ordering::Relaxed));
+        self.table().begin(id, &target)?;
+        let started = self.start_reserved(id, Arc::clone(&target), initialization).await;
+        self.table().started(id);
+        if started.is_err() {
+            self.release(&target).await;
+        }
+        started.map(|environment| (id, environment))
+    }
+
     async fn start_reserved(
         &self,
         id: EnvironmentId,
         target: Arc<Target>,
-    ) -> Result<(), StartError> {
+        initialization: &str,
+    ) -> Result<Arc<Environment>, StartError> {
         let mut plan = self
             .parts
             .runtimes
@@ -203,6 +220,7 @@ impl Agent {
                 runtime_api: home.sandbox.runtime_api(),
                 locate: &locate,
                 log_stream: home.capture.stream(),
+                initialization,
                 execution_env: plan.execution_env.as_deref(),
             };
             Program {
@@ -233,8 +251,7 @@ impl Agent {
             self.end(id).await;
             return Err(error);
         }
-        self.watch(id, &environment);
-        Ok(())
+        Ok(environment)
     }
 
     /// Removes the code that waited for the last environment to let go of it.
@@ -249,15 +266,19 @@ impl Agent {
 #[async_trait]
 impl Worker for Agent {
     async fn start(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError> {
-        let _place = self.starts.acquire().await.map_err(|_| StartError::Stopping)?;
-        let id = EnvironmentId(self.next.fetch_add(1, Ordering::Relaxed));
-        self.table().begin(id, &target)?;
-        let started = self.start_reserved(id, Arc::clone(&target)).await;
-        self.table().started(id);
-        if started.is_err() {
-            self.release(&target).await;
+        let (id, environment) = self.open(target, "on-demand").await?;
+        self.watch(id, &environment);
+        Ok(id)
+    }
+
+    async fn provision(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError> {
+        let (id, environment) = self.open(target, "provisioned-concurrency").await?;
+        if let Err(why) = environment.initialise().await {
+            self.end(id).await;
+            return Err(StartError::Init(why));
         }
-        started.map(|()| id)
+        self.watch(id, &environment);
+        Ok(id)
     }
 
     async fn invoke(&self, id: EnvironmentId, call: Invocation) -> Result<Outcome, StartError> {

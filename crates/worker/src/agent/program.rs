@@ -11,6 +11,8 @@ pub struct Place<'a> {
     /// Where an inside path is for the process.
     pub locate: &'a dyn Fn(&str) -> PathBuf,
     pub log_stream: &'a str,
+    /// `AWS_LAMBDA_INITIALIZATION_TYPE`.
+    pub initialization: &'a str,
     /// `AWS_EXECUTION_ENV`; unset on `provided` runtimes.
     pub execution_env: Option<&'a str>,
 }
@@ -45,7 +47,7 @@ pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
         ("AWS_LAMBDA_FUNCTION_NAME", target.function.name.to_string()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", target.memory_mb.to_string()),
         ("AWS_LAMBDA_FUNCTION_VERSION", target.version.to_string()),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", place.initialization.to_owned()),
         ("AWS_LAMBDA_LOG_GROUP_NAME", target.log_group.clone()),
         ("AWS_LAMBDA_LOG_STREAM_NAME", place.log_stream.to_owned()),
         ("AWS_LAMBDA_RUNTIME_API", place.runtime_api.to_owned()),
@@ -144,6 +146,7 @@ mod tests {
             runtime_api: "169.254.100.1:9001",
             locate: &|inside| inside.into(),
             log_stream: "s",
+            initialization: "on-demand",
             execution_env: Some("AWS_Lambda_python3.11"),
         };
         let all: std::collections::BTreeMap<_, _> =

@@ -28,6 +28,10 @@ impl Worker for FakeWorker {
         Err(StartError::Stopping)
     }
 
+    async fn provision(&self, _: Arc<Target>) -> Result<EnvironmentId, StartError> {
+        Err(StartError::Stopping)
+    }
+
     async fn invoke(&self, _: EnvironmentId, _: Invocation) -> Result<Outcome, StartError> {
         Err(StartError::Gone)
     }
@@ -62,7 +66,11 @@ impl Worker for FakeWorker {
 }
 
 #[derive(Default)]
-pub struct FakeManager(pub Mutex<Vec<(String, Outdated)>>);
+pub struct FakeManager(
+    pub Mutex<Vec<(String, Outdated)>>,
+    /// What is to be ready, by version.
+    pub Mutex<Vec<(String, u32)>>,
+);
 
 #[async_trait]
 impl Manager for FakeManager {
@@ -71,6 +79,15 @@ impl Manager for FakeManager {
     }
 
     async fn settle(&self, _: Assignment, _: bool) {}
+
+    fn provision(&self, wishes: Vec<(Arc<Target>, u32)>) {
+        let name = |target: &Target| format!("{}:{}", target.function.name, target.version);
+        *self.1.lock().unwrap() = wishes.iter().map(|(target, n)| (name(target), *n)).collect();
+    }
+
+    fn provisioned(&self, _: &FunctionArn, _: &Qualifier) -> Provisioning {
+        Provisioning::default()
+    }
 
     async fn retire(&self, function: &FunctionArn, outdated: Outdated) {
         self.0.lock().unwrap().push((function.name.to_string(), outdated));
@@ -144,6 +161,9 @@ pub struct CutWorker(pub Arc<FakeWorker>, pub Arc<Cut>);
 impl Worker for CutWorker {
     async fn start(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError> {
         self.0.start(target).await
+    }
+    async fn provision(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError> {
+        self.0.provision(target).await
     }
     async fn invoke(&self, id: EnvironmentId, call: Invocation) -> Result<Outcome, StartError> {
         self.0.invoke(id, call).await

@@ -17,6 +17,7 @@ mod layers;
 mod package;
 mod pages;
 mod policies;
+mod provisioned;
 mod settings;
 mod statement;
 mod tags;
@@ -54,6 +55,7 @@ pub const OPERATIONS: &[&str] = &[
     "DeleteFunctionEventInvokeConfig",
     "DeleteFunctionUrlConfig",
     "DeleteLayerVersion",
+    "DeleteProvisionedConcurrencyConfig",
     "DeleteResourcePolicy",
     "GetAccountSettings",
     "GetAlias",
@@ -73,6 +75,7 @@ pub const OPERATIONS: &[&str] = &[
     "GetLayerVersionByArn",
     "GetLayerVersionPolicy",
     "GetPolicy",
+    "GetProvisionedConcurrencyConfig",
     "GetResourcePolicy",
     "GetRuntimeManagementConfig",
     "Invoke",
@@ -89,6 +92,7 @@ pub const OPERATIONS: &[&str] = &[
     "ListFunctionsByCodeSigningConfig",
     "ListLayerVersions",
     "ListLayers",
+    "ListProvisionedConcurrencyConfigs",
     "ListTags",
     "ListVersionsByFunction",
     "PauseDurableExecution",
@@ -98,6 +102,7 @@ pub const OPERATIONS: &[&str] = &[
     "PutFunctionConcurrency",
     "PutFunctionEventInvokeConfig",
     "PutFunctionRecursionConfig",
+    "PutProvisionedConcurrencyConfig",
     "PutResourcePolicy",
     "PutRuntimeManagementConfig",
     "RemoveLayerVersionPermission",
@@ -206,6 +211,10 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         | "PauseDurableExecution"
         | "ResumeDurableExecution"
         | "StopDurableExecution" => durable::none(request),
+        "PutProvisionedConcurrencyConfig" => provisioned::put(request).await,
+        "GetProvisionedConcurrencyConfig" => provisioned::get(request).await,
+        "DeleteProvisionedConcurrencyConfig" => provisioned::delete(request).await,
+        "ListProvisionedConcurrencyConfigs" => provisioned::list(request).await,
         other => Err(super::not_served(other)),
     }
 }
