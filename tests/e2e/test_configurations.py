@@ -363,3 +363,14 @@ def test_versions_and_aliases_of_mappings_and_tags(client, aliased):
     assert client.get_function(FunctionName=aliased, Qualifier="1")["Tags"] == {"a": "b"}
     # A tag is no change of what a version freezes.
     assert client.publish_version(FunctionName=aliased)["Version"] == "1"
+
+
+def test_settings_that_are_refused(client, name):
+    update = "update_function_configuration"
+    assert refused(client, "ValidationException", update, FunctionName=name, SnapStart={"ApplyOn": "invalidOption"}) == (
+        "1 validation error detected: Value 'invalidOption' at 'snapStart.applyOn' failed to satisfy constraint: "
+        "Member must satisfy enum value set: [PublishedVersions, None]", 400,
+    )  # fmt: skip
+    for wrong in ({"DeadLetterConfig": {"TargetArn": "arn:aws:s3:::bucket"}}, {"Timeout": 901}, {"MemorySize": 10_241},
+                  {"LoggingConfig": {"LogFormat": "Text", "SystemLogLevel": "WARN"}}):  # fmt: skip
+        assert refused(client, "InvalidParameterValueException", update, FunctionName=name, **wrong)[1] == 400

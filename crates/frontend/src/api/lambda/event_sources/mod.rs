@@ -13,6 +13,7 @@ use super::documents::{self, MAPPING};
 use super::settings::text;
 use super::{function_ref, tags};
 use crate::api::Request;
+use lamplight_env::Clock;
 use lamplight_model::FunctionRef;
 use lamplight_rpc::{Document, DocumentError, DocumentKey, Documents, Expected};
 use lamplight_wire::{ApiError, Output};
@@ -106,6 +107,7 @@ pub async fn delete(request: &Request<'_>) -> Result<Output, ApiError> {
         let mut body = found.ok_or_else(missing)?.clone();
         let next = state(&body).and_then(State::delete).ok_or_else(|| in_use("delete"))?;
         body["config"]["State"] = json!(next.name());
+        body["config"]["LastModified"] = now(request);
         Ok(body)
     });
     let deleted = deleted.await;
@@ -206,11 +208,13 @@ fn nudge_if_moving(request: &Request<'_>, mapping: &Document) {
 
 /// Brings the mapping to rest, beside the request.
 fn nudge(request: &Request<'_>, key: &DocumentKey) {
-    let (documents, key) = (Arc::clone(&request.parts.documents), key.clone());
-    request.parts.env.tasks.spawn(async move { settle(&*documents, &key).await });
+    let (parts, key) = (Arc::clone(request.parts), key.clone());
+    request.parts.env.tasks.spawn(async move {
+        settle(&*parts.documents, &key, || seconds(&*parts.env.clock)).await;
+    });
 }
 
-async fn settle(documents: &dyn Documents, key: &DocumentKey) {
+async fn settle(documents: &dyn Documents, key: &DocumentKey, now: impl Fn() -> Value) {
     for _ in 0..ATTEMPTS {
         let Some(mapping) = documents.get(key) else { return };
         let rest = state(&mapping.body).and_then(|state| state.settle(is_enabled(&mapping.body)));
@@ -221,6 +225,8 @@ async fn settle(documents: &dyn Documents, key: &DocumentKey) {
             Some(Rest::In(state)) => {
                 let mut body = (*mapping.body).clone();
                 body["config"]["State"] = json!(state.name());
+                // AWS: a change of state is a change.
+                body["config"]["LastModified"] = now();
                 documents.put(key.clone(), expected, body).await.map(drop)
             }
         };
@@ -252,7 +258,11 @@ fn shown(mapping: &Document) -> Result<Output, ApiError> {
 }
 
 fn now(request: &Request<'_>) -> Value {
-    json!(request.parts.env.clock.now().millis() as f64 / 1000.0)
+    seconds(&*request.parts.env.clock)
+}
+
+fn seconds(clock: &dyn Clock) -> Value {
+    json!(clock.now().millis() as f64 / 1000.0)
 }
 
 fn missing() -> ApiError {

@@ -2,7 +2,7 @@
 //! Pure. Whether the source itself is there is not looked at: only its poller can tell.
 
 use super::pattern;
-use crate::api::lambda::settings::invalid;
+use crate::api::lambda::settings::{invalid, is_empty};
 use lamplight_wire::ApiError;
 use serde_json::{Map, Value, json};
 
@@ -47,6 +47,29 @@ const KAFKA_SETTINGS: [&str; 2] =
     ["AmazonManagedKafkaEventSourceConfig", "SelfManagedKafkaEventSourceConfig"];
 const FILTERS: usize = 5;
 
+type Has = fn(Source) -> bool;
+
+/// AWS: which kinds have a member that not all have, as the service model's texts say.
+const ONLY_FOR: [(&str, Has); 17] = [
+    ("AmazonManagedKafkaEventSourceConfig", |kind| kind == Source::ManagedKafka),
+    ("BisectBatchOnFunctionError", |kind| kind.is_stream() || kind.is_kafka()),
+    ("DestinationConfig", |kind| kind.is_stream() || kind.is_kafka()),
+    ("DocumentDBEventSourceConfig", |kind| kind == Source::DocumentDb),
+    ("FunctionResponseTypes", |kind| kind.is_queue() || kind.is_stream() || kind.is_kafka()),
+    ("LoggingConfig", Source::is_kafka),
+    ("MaximumRecordAgeInSeconds", |kind| kind.is_stream() || kind.is_kafka()),
+    ("MaximumRetryAttempts", |kind| kind.is_stream() || kind.is_kafka()),
+    ("ParallelizationFactor", Source::is_stream),
+    ("ProvisionedPollerConfig", |kind| kind.is_queue() || kind.is_kafka()),
+    ("Queues", |kind| kind == Source::Mq),
+    ("ScalingConfig", Source::is_queue),
+    ("SelfManagedEventSource", |kind| kind == Source::OwnKafka),
+    ("SelfManagedKafkaEventSourceConfig", |kind| kind == Source::OwnKafka),
+    ("SourceAccessConfigurations", |kind| !kind.is_queue() && !kind.is_stream()),
+    ("Topics", Source::is_kafka),
+    ("TumblingWindowInSeconds", Source::is_stream),
+];
+
 impl Source {
     pub fn of(input: &Map<String, Value>) -> Result<Self, ApiError> {
         let unknown = || invalid("Unrecognized event source.");
@@ -63,6 +86,10 @@ impl Source {
             Some("rds") => Self::DocumentDb,
             _ => return Err(unknown()),
         })
+    }
+
+    fn is_queue(self) -> bool {
+        matches!(self, Self::Sqs { .. })
     }
 
     fn is_stream(self) -> bool {
@@ -145,13 +172,13 @@ impl Source {
         config: &Map<String, Value>,
         input: &Map<String, Value>,
     ) -> Result<(), ApiError> {
-        let given = |name: &str| input.get(name).is_some_and(|value| !value.is_null());
+        let given = |name: &str| input.get(name).is_some_and(|value| !is_empty(value));
         let number = |name: &str| config.get(name).and_then(Value::as_i64);
         let on_success = input.get("DestinationConfig").and_then(|both| both.get("OnSuccess"));
         if on_success.is_some_and(|side| !side.is_null()) {
             return Err(unsupported("DestinationConfig"));
         }
-        if let Some(name) = self.unsupported().iter().find(|name| given(name)) {
+        if let Some(name) = self.unsupported().find(|name| given(name)) {
             return Err(unsupported(name));
         }
         for (name, shown) in self.required() {
@@ -205,58 +232,13 @@ impl Source {
         }
     }
 
-    /// Members that other kinds have.
-    fn unsupported(self) -> &'static [&'static str] {
-        match self {
-            Self::Sqs { .. } => &[
-                "DestinationConfig",
-                "ParallelizationFactor",
-                "BisectBatchOnFunctionError",
-                "MaximumRecordAgeInSeconds",
-                "MaximumRetryAttempts",
-                "TumblingWindowInSeconds",
-                "Topics",
-                "Queues",
-                "SourceAccessConfigurations",
-                "DocumentDBEventSourceConfig",
-                "AmazonManagedKafkaEventSourceConfig",
-                "SelfManagedKafkaEventSourceConfig",
-            ],
-            Self::Kinesis | Self::DynamoDb => &[
-                "ScalingConfig",
-                "Topics",
-                "Queues",
-                "SourceAccessConfigurations",
-                "DocumentDBEventSourceConfig",
-                "AmazonManagedKafkaEventSourceConfig",
-                "SelfManagedKafkaEventSourceConfig",
-                "ProvisionedPollerConfig",
-            ],
-            Self::ManagedKafka => &[
-                "ScalingConfig",
-                "Queues",
-                "ParallelizationFactor",
-                "TumblingWindowInSeconds",
-                "DocumentDBEventSourceConfig",
-                "SelfManagedKafkaEventSourceConfig",
-            ],
-            Self::OwnKafka => &[
-                "ScalingConfig",
-                "Queues",
-                "ParallelizationFactor",
-                "TumblingWindowInSeconds",
-                "DocumentDBEventSourceConfig",
-                "AmazonManagedKafkaEventSourceConfig",
-            ],
-            Self::Mq | Self::DocumentDb => &[
-                "ScalingConfig",
-                "Topics",
-                "ParallelizationFactor",
-                "TumblingWindowInSeconds",
-                "AmazonManagedKafkaEventSourceConfig",
-                "SelfManagedKafkaEventSourceConfig",
-            ],
-        }
+    /// Members that only other kinds have.
+    fn unsupported(self) -> impl Iterator<Item = &'static str> {
+        ONLY_FOR.iter().filter(move |(_, has)| !has(self)).map(|(name, _)| *name)
+    }
+
+    fn is_kafka(self) -> bool {
+        matches!(self, Self::ManagedKafka | Self::OwnKafka)
     }
 
     /// Members that have no default, and what AWS calls them.
@@ -293,5 +275,80 @@ fn check_filters(config: &Map<String, Value>) -> Result<(), ApiError> {
         Ok(())
     } else {
         Err(invalid("Invalid filter pattern definition."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    fn checked(input: Value) -> Result<Map<String, Value>, String> {
+        let input = map(input);
+        let source = Source::of(&input).map_err(|error| error.message)?;
+        let mut config = source.defaults("uuid");
+        source.apply(&mut config, &input);
+        source.check(&config, &input).map_err(|error| error.message)?;
+        Ok(config)
+    }
+
+    fn arn(service: &str) -> String {
+        format!("arn:aws:{service}:us-east-1:000000000000:x")
+    }
+
+    #[test]
+    fn a_member_of_another_kind_is_refused() {
+        let refused = |service: &str, name: &str, value: Value| {
+            let mut input =
+                map(json!({ "EventSourceArn": arn(service), "StartingPosition": "LATEST" }));
+            if matches!(service, "sqs" | "mq") {
+                input.remove("StartingPosition");
+            }
+            input.insert(name.to_owned(), value);
+            checked(Value::Object(input)).err()
+        };
+        for (service, name, value) in [
+            ("sqs", "ParallelizationFactor", json!(2)),
+            ("sqs", "Topics", json!(["t"])),
+            ("kinesis", "ScalingConfig", json!({ "MaximumConcurrency": 2 })),
+            ("dynamodb", "SourceAccessConfigurations", json!([{ "Type": "BASIC_AUTH" }])),
+            ("mq", "DestinationConfig", json!({ "OnFailure": { "Destination": "d" } })),
+            ("kafka", "TumblingWindowInSeconds", json!(1)),
+        ] {
+            assert_eq!(
+                refused(service, name, value).unwrap(),
+                format!("Unsupported {name} parameter for given event source mapping type.")
+            );
+        }
+        assert_eq!(refused("kinesis", "TumblingWindowInSeconds", json!(1)), None);
+        assert_eq!(refused("sqs", "ScalingConfig", json!({ "MaximumConcurrency": 2 })), None);
+        // What is given empty is not given.
+        assert_eq!(refused("kinesis", "Topics", json!([])), None);
+    }
+
+    #[test]
+    fn kafka_and_brokers_need_more_than_a_source() {
+        let missing = |input: Value| checked(input).unwrap_err();
+        assert_eq!(
+            missing(json!({ "EventSourceArn": arn("kafka"), "StartingPosition": "LATEST" })),
+            "Required 'topics' parameter is missing."
+        );
+        assert_eq!(
+            missing(json!({ "EventSourceArn": arn("mq"), "Queues": ["q"] })),
+            "Required 'sourceAccessConfigurations' parameter is missing."
+        );
+        let topics = json!({ "EventSourceArn": arn("kafka"), "StartingPosition": "LATEST", "Topics": ["t"] });
+        let config = checked(topics).unwrap();
+        assert_eq!(
+            config["AmazonManagedKafkaEventSourceConfig"],
+            json!({ "ConsumerGroupId": "uuid" })
+        );
+        assert_eq!(
+            checked(json!({ "EventSourceArn": arn("iam") })).unwrap_err(),
+            "Unrecognized event source."
+        );
     }
 }
