@@ -182,7 +182,8 @@ fn refuse_twin(
 
 fn same_source(source: Source, other: &Value, config: &Value) -> bool {
     if source != Source::OwnKafka {
-        return other["EventSourceArn"] == config["EventSourceArn"];
+        return config["EventSourceArn"].is_string()
+            && other["EventSourceArn"] == config["EventSourceArn"];
     }
     let shared = |theirs: &Value, ours: &Value| {
         let ours = texts(ours);
@@ -274,4 +275,37 @@ fn in_use(what: &str) -> ApiError {
         "ResourceInUseException",
         format!("Cannot {what} the event source mapping because it is in use."),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body that a released version wrote. Never edit it: add new ones.
+    const STORED: &str = r#"{"config":{"UUID":"u","EventSourceArn":"arn:aws:sqs:us-east-1:000000000000:q","FunctionArn":"arn:aws:lambda:us-east-1:000000000000:function:f","BatchSize":10,"State":"Disabling","StateTransitionReason":"USER_INITIATED","LastModified":1795000000.5},"tags":{"a":"b"},"enabled":false}"#;
+
+    #[test]
+    fn old_bodies_are_read() {
+        let body: Value = serde_json::from_str(STORED).unwrap();
+        assert_eq!((state(&body), is_enabled(&body)), (Some(State::Disabling), false));
+        assert_eq!(tags::of(&body)["a"], "b");
+        let Some(Value::Object(config)) = body.get("config") else { panic!("no configuration") };
+        assert_eq!(Source::of(config).unwrap(), Source::Sqs { fifo: false });
+    }
+
+    #[test]
+    fn clusters_are_the_same_when_a_server_and_a_topic_are() {
+        let cluster = |servers: &[&str], topic: &str| {
+            json!({
+                "SelfManagedEventSource": { "Endpoints": { "KAFKA_BOOTSTRAP_SERVERS": servers } },
+                "Topics": [topic],
+            })
+        };
+        let one = cluster(&["a:1", "b:1"], "t");
+        assert!(same_source(Source::OwnKafka, &one, &cluster(&["b:1", "c:1"], "t")));
+        assert!(!same_source(Source::OwnKafka, &one, &cluster(&["c:1"], "t")));
+        assert!(!same_source(Source::OwnKafka, &one, &cluster(&["a:1"], "other")));
+        // Two clusters have no ARN in common by both having none.
+        assert!(!same_source(Source::Kinesis, &one, &one));
+    }
 }
