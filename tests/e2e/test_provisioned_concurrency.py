@@ -216,3 +216,19 @@ def test_refusals_have_the_recorded_texts(client, published):
     client.delete_provisioned_concurrency_config(FunctionName=name, Qualifier="1")
     put(client, name, "live", 1)
     assert refuse("1") == (*conflict, "Version is pointed by a Provisioned Concurrency alias")
+
+
+def test_scaling_configurations_are_kept(client, published):
+    which = {"FunctionName": published, "Qualifier": "1"}
+    got = client.get_function_scaling_config(**which)
+    assert got["FunctionArn"].endswith(f":{published}:1")
+    assert "AppliedFunctionScalingConfig" not in got
+    config = {"MinExecutionEnvironments": 1, "MaxExecutionEnvironments": 4}
+    put = client.put_function_scaling_config(**which, FunctionScalingConfig=config)
+    assert put["ResponseMetadata"]["HTTPStatusCode"] == 202
+    got = client.get_function_scaling_config(**which)
+    assert got["AppliedFunctionScalingConfig"] == got["RequestedFunctionScalingConfig"] == config
+    config = {"MinExecutionEnvironments": 5, "MaxExecutionEnvironments": 4}
+    assert refused(client.put_function_scaling_config, **which, FunctionScalingConfig=config)[0] == 400
+    client.put_function_scaling_config(**which, FunctionScalingConfig={})
+    assert "AppliedFunctionScalingConfig" not in client.get_function_scaling_config(**which)

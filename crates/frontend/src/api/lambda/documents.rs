@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub const URL: &str = "url-config";
 pub const EVENT_INVOKE: &str = "event-invoke-config";
 pub const RUNTIME_MANAGEMENT: &str = "runtime-management-config";
+/// How far a version on Managed Instances may scale.
+pub const SCALING: &str = "function-scaling-config";
 pub const RECURSION: &str = "recursion-config";
 /// Which code signing configuration a function has.
 pub const SIGNED_BY: &str = "function-code-signing-config";
@@ -25,9 +27,9 @@ pub const CAPACITY: &str = "capacity-provider";
 
 /// What a function owns, and of that, what each of its qualifiers has for itself. AWS: event
 /// source mappings outlive their function.
-const OF_FUNCTION: [&str; 6] =
-    [URL, EVENT_INVOKE, RUNTIME_MANAGEMENT, policies::KIND, RECURSION, SIGNED_BY];
-const OF_QUALIFIER: [&str; 4] = [URL, EVENT_INVOKE, RUNTIME_MANAGEMENT, policies::KIND];
+const OF_FUNCTION: [&str; 7] =
+    [URL, EVENT_INVOKE, RUNTIME_MANAGEMENT, policies::KIND, SCALING, RECURSION, SIGNED_BY];
+const OF_QUALIFIER: [&str; 5] = [URL, EVENT_INVOKE, RUNTIME_MANAGEMENT, policies::KIND, SCALING];
 
 /// Attempts of a change that others are always faster than.
 const ATTEMPTS: usize = 16;

@@ -18,6 +18,7 @@ mod package;
 mod pages;
 mod policies;
 mod provisioned;
+mod scaling;
 mod settings;
 mod statement;
 mod tags;
@@ -70,6 +71,7 @@ pub const OPERATIONS: &[&str] = &[
     "GetFunctionConfiguration",
     "GetFunctionEventInvokeConfig",
     "GetFunctionRecursionConfig",
+    "GetFunctionScalingConfig",
     "GetFunctionUrlConfig",
     "GetLayerVersion",
     "GetLayerVersionByArn",
@@ -102,6 +104,7 @@ pub const OPERATIONS: &[&str] = &[
     "PutFunctionConcurrency",
     "PutFunctionEventInvokeConfig",
     "PutFunctionRecursionConfig",
+    "PutFunctionScalingConfig",
     "PutProvisionedConcurrencyConfig",
     "PutResourcePolicy",
     "PutRuntimeManagementConfig",
@@ -215,6 +218,8 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         "GetProvisionedConcurrencyConfig" => provisioned::get(request).await,
         "DeleteProvisionedConcurrencyConfig" => provisioned::delete(request).await,
         "ListProvisionedConcurrencyConfigs" => provisioned::list(request).await,
+        "PutFunctionScalingConfig" => scaling::put(request).await,
+        "GetFunctionScalingConfig" => scaling::get(request).await,
         other => Err(super::not_served(other)),
     }
 }
