@@ -1,8 +1,9 @@
 //! The worker manager (AWS's name): gives each call an environment, an idle one where there is
 //! one, and ends those that are idle for long, outdated or broken.
 //!
-//! Invariants: an environment is either idle in its function's pool, or with exactly one call. It
-//! never serves another generation than it was made for. Nothing here waits for the store.
+//! Invariants: an environment is either idle, in the pool of its version or in the reserve of those
+//! that were made ahead of calls, or with exactly one call. It never serves another version or
+//! generation than it was made for. Nothing here waits for the store.
 
 mod pool;
 mod provisioner;
