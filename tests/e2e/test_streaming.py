@@ -32,8 +32,16 @@ class Stream:
         self.raw(
             f"POST {path}{call}/response HTTP/1.1\\r\\nHost: {api}\\r\\n{size}\\r\\n"
             f"Lambda-Runtime-Function-Response-Mode: {mode}\\r\\n"
-            "Trailer: Lambda-Runtime-Function-Error-Type\\r\\n\\r\\n"
+            "Trailer: Lambda-Runtime-Function-Error-Type\\r\\nExpect: 100-continue\\r\\n\\r\\n"
         )
+        self.refusal = None
+        first = self.socket.recv(12, socket.MSG_WAITALL)
+        if first.endswith(b" 100"):
+            # From here on the stream is open.
+            while not first.endswith(b"\\r\\n\\r\\n"):
+                first += self.socket.recv(1)
+        else:
+            self.refusal = int(first[-3:])
 
     def raw(self, text):
         self.socket.sendall(text.encode() if isinstance(text, str) else text)
@@ -283,7 +291,7 @@ def test_one_stream_is_one_answer(client, raw):
     python = """
 s = Stream()
 s.write("a")
-refused = [post("error", "{}"), post("response", "{}"), Stream().status()]
+refused = [post("error", "{}"), post("response", "{}"), Stream().refusal]
 s.write(json.dumps(refused))
 s.end()
 """
@@ -293,7 +301,7 @@ s.end()
 
 
 def test_an_unknown_response_mode(client, raw):
-    python = "status = Stream('sideways').status()\npost('response', str(status))"
+    python = "status = Stream('sideways').refusal\npost('response', str(status))"
     assert run(client, raw, python)[0] == [b"400"]
 
 
