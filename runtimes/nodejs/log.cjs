@@ -3,8 +3,9 @@
  * `console` as functions find it on AWS: one line per call, with time, request and level.
  *
  * Text: `TIME\tREQUEST\tLEVEL\tMESSAGE`; JSON when AWS_LAMBDA_LOG_FORMAT says so.
- * Newlines inside a message become carriage returns, so that an event stays one line.
- * Methods below AWS_LAMBDA_LOG_LEVEL do nothing. Absent: frames on a telemetry descriptor.
+ * Where _LAMBDA_TELEMETRY_LOG_FD is standard output, each message goes there as a frame, and
+ * keeps its newlines. Elsewhere they become carriage returns, so that an event stays one line.
+ * Methods below AWS_LAMBDA_LOG_LEVEL do nothing. Absent: frames on any other descriptor.
  */
 
 const { format } = require("node:util");
@@ -12,6 +13,11 @@ const { describe, textOf } = require("./errors.cjs");
 
 const LEVELS = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 const AS_JSON = process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === "JSON";
+
+const FRAMED = process.env._LAMBDA_TELEMETRY_LOG_FD === "1";
+delete process.env._LAMBDA_TELEMETRY_LOG_FD;
+const FRAME_HEAD = 16;
+const FRAME_TYPE = AS_JSON ? 0xa55a0002 : 0xa55a0003;
 
 // Under these names AWS's own libraries look for the ids.
 const REQUEST = Symbol.for("aws.lambda.runtime.requestId");
@@ -30,11 +36,23 @@ function patchConsole() {
     const heard = rank >= least || level === "FATAL";
     console[level.toLowerCase()] = heard
       ? (...message) => {
-          process.stdout.write(`${line(level, message).replace(/\n/g, "\r")}\n`);
+          const text = line(level, message);
+          process.stdout.write(FRAMED ? frame(rank, text) : `${text.replace(/\n/g, "\r")}\n`);
         }
       : () => {};
   });
   console.log = console.info;
+}
+
+/** Type and level, length, microseconds since the epoch, message. */
+function frame(rank, text) {
+  const length = Buffer.byteLength(text);
+  const bytes = Buffer.allocUnsafe(FRAME_HEAD + length);
+  bytes.writeUInt32BE((FRAME_TYPE | ((rank + 1) << 2)) >>> 0, 0);
+  bytes.writeUInt32BE(length, 4);
+  bytes.writeBigUInt64BE(BigInt(Date.now()) * 1000n, 8);
+  bytes.write(text, FRAME_HEAD);
+  return bytes;
 }
 
 /** One line about something the function threw. */

@@ -113,6 +113,57 @@ def test_console_of_node(client, logs, function):
     )
 
 
+def test_a_message_of_many_lines_is_one_event(client, logs, function):
+    """In order with what is printed, and with what is printed without an end."""
+    name = function(
+        """
+        import logging, os, sys
+        def handler(event, context):
+            print("before")
+            logging.error("one\\n  two\\n")
+            print("half", end="")
+            logging.error("日本\\n語")
+            os.system("echo between")
+            assert "_LAMBDA_TELEMETRY_LOG_FD" not in os.environ
+            raise ValueError("no\\noil")
+        """
+    )
+    _, answer = call(client, name)
+    request = answer["ResponseMetadata"]["RequestId"]
+    lines = logged(logs, name, "REPORT")
+    lines = lines[lines.index("before") :]
+    assert lines[1].startswith("[ERROR]\t") and lines[1].endswith(f"\t{request}\tone\n  two")
+    assert lines[2] == "half"
+    assert lines[3].endswith(f"\t{request}\t日本\n語")
+    assert lines[4] == "between"
+    assert lines[5].startswith("[ERROR] ValueError: no\noil\nTraceback (most recent call last):\n")
+    assert "app.py" in lines[5]
+    assert lines[6] == f"END RequestId: {request}"
+
+
+@pytest.mark.skipif(place.node_runtime() is None, reason="no node on this machine")
+def test_a_message_of_many_lines_of_node_is_one_event(client, logs, function):
+    name = function(
+        code.node(
+            "export const handler = async () => {\n"
+            "  process.stdout.write('before\\n');\n"
+            "  console.warn('one\\n%s', 'two'.repeat(3000));\n"
+            "  console.log({a: 1, b: 'x'.repeat(80)});\n"
+            "  return process.env._LAMBDA_TELEMETRY_LOG_FD ?? null;\n};\n"
+        ),
+        Runtime=place.node_runtime(),
+        Handler="index.handler",
+    )
+    payload, answer = call(client, name)
+    assert payload is None
+    request = answer["ResponseMetadata"]["RequestId"]
+    lines = logged(logs, name, "REPORT")
+    lines = lines[lines.index("before") :]
+    assert lines[1].endswith(f"\t{request}\tWARN\tone\n" + "two" * 3000)
+    assert lines[2].endswith("INFO\t{\n  a: 1,\n  b: '" + "x" * 80 + "'\n}")
+    assert lines[3] == f"END RequestId: {request}"
+
+
 def test_groups_and_streams(client, logs, function):
     name = function("def handler(event, context):\n    print('lit')\n")
     call(client, name)

@@ -5,14 +5,15 @@ fail, whatever the function's exception does when it is asked for its text.
 """
 
 import os
-import sys
 import time
 import traceback
 
-from . import Fault, codec
+from . import Fault, codec, sink
 
 # AWS: header values above this are not kept.
 XRAY_LIMIT = 64 * 1024
+# `logging.ERROR`.
+ERROR = 40
 NO_BREAK_SPACE = "\u00a0"
 
 
@@ -51,13 +52,13 @@ def body(payload):
 
 
 def log(payload):
-    """One event on the log: AWS joins the lines of its text form with carriage returns."""
+    """One event on the log. AWS: where that has to be one line, carriage returns join its parts."""
     if os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON":
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         text = codec.to_json({"timestamp": now, "level": "ERROR", **payload})
     else:
-        text = "\r".join(_log_lines(payload))
-    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+        text = ("\n" if sink.FRAMED else "\r").join(_log_lines(payload))
+    sink.write(text, ERROR)
 
 
 def _log_lines(payload):

@@ -4,12 +4,12 @@
 So `imports` waits for it, and has it set up right after it was loaded, before the
 importer sees it.
 
-Invariant: `current` holds the ids of the running invocation. Absent: the frame
-protocol on a telemetry file descriptor; everything goes to stdout.
+Invariant: `current` holds the ids of the running invocation.
 """
 
 import os
-import sys
+
+from . import sink
 
 STAMP = "%Y-%m-%dT%H:%M:%S"
 
@@ -29,8 +29,7 @@ def set_up(logging):
 
     class LambdaLoggerHandler(logging.Handler):
         def emit(self, record):
-            text = self.format(record)
-            sys.stdout.write(text if text.endswith("\n") else text + "\n")
+            sink.write(self.format(record), record.levelno)
 
     class LambdaLoggerFilter(logging.Filter):
         def filter(self, record):

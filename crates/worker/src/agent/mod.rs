@@ -157,16 +157,22 @@ impl Agent {
         let api = Arc::new(RuntimeApi::default());
         let tasks = self.parts.env.tasks.clone();
         let serving = tasks.spawn(runtime_api::serve(listener, Arc::clone(&api)));
-        Ok(Home { sandbox, api, serving: serving.abort_handle(), capture: self.capture(target) })
+        Ok(Home {
+            sandbox,
+            api,
+            serving: serving.abort_handle(),
+            capture: self.capture(target, plan),
+        })
     }
 
-    fn capture(&self, target: &Target) -> Arc<Capture> {
+    fn capture(&self, target: &Target, plan: &RuntimePlan) -> Arc<Capture> {
         let env = &self.parts.env;
         Arc::new(Capture::new(Destination {
             scope: target.function.scope.clone(),
             group: target.log_group.clone(),
             stream: program::log_stream(target, &*env.clock, &*env.random),
             style: Style::of(target),
+            framed: plan.client.is_some(),
             sink: Arc::clone(&self.parts.logs),
             clock: Arc::clone(&env.clock),
         }))
@@ -222,6 +228,7 @@ impl Agent {
                 log_stream: home.capture.stream(),
                 initialization,
                 execution_env: plan.execution_env.as_deref(),
+                framed: plan.client.is_some(),
             };
             Program {
                 argv: program::wrapped(plan.argv(&locate), &target, &locate),

@@ -15,6 +15,8 @@ pub struct Place<'a> {
     pub initialization: &'a str,
     /// `AWS_EXECUTION_ENV`; unset on `provided` runtimes.
     pub execution_env: Option<&'a str>,
+    /// Whether the runtime client is ours, which writes its messages as frames.
+    pub framed: bool,
 }
 
 /// AWS: the exact set of lambda.md's section on environment variables. The function's own come
@@ -56,6 +58,9 @@ pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
     ];
     let optional = [
         ("AWS_EXECUTION_ENV", place.execution_env.map(str::to_owned)),
+        // Standard output, in order with all else. Other clients would write frames to it in a way
+        // that fails on a full pipe.
+        ("_LAMBDA_TELEMETRY_LOG_FD", place.framed.then(|| "1".to_owned())),
         ("AWS_LAMBDA_LOG_LEVEL", target.application_log_level.clone()),
     ];
     let mut all = std::collections::BTreeMap::new();
@@ -148,6 +153,7 @@ mod tests {
             log_stream: "s",
             initialization: "on-demand",
             execution_env: Some("AWS_Lambda_python3.11"),
+            framed: false,
         };
         let all: std::collections::BTreeMap<_, _> =
             variables(&target(), &place).into_iter().collect();

@@ -27,6 +27,8 @@ pub struct Destination {
     pub group: String,
     pub stream: String,
     pub style: Style,
+    /// Whether the runtime client writes frames.
+    pub framed: bool,
     pub sink: Arc<dyn LogSink>,
     pub clock: Arc<dyn Clock>,
 }
@@ -48,7 +50,8 @@ pub struct Capture {
 
 impl Capture {
     pub fn new(to: Destination) -> Self {
-        Self { to, state: Mutex::default() }
+        let lines = if to.framed { Lines::framed() } else { Lines::default() };
+        Self { to, state: Mutex::new(State { lines, ..State::default() }) }
     }
 
     /// The name of the log stream.
@@ -226,6 +229,7 @@ mod tests {
             group: "g".into(),
             stream: "s".into(),
             style,
+            framed: false,
             sink: sink.clone(),
             clock: Arc::new(SystemClock),
         };

@@ -3,6 +3,7 @@
 //! The platform says [`Event`]s; a function's [`Style`] gives them their shape.
 
 mod capture;
+mod frames;
 mod json;
 mod level;
 mod lines;
