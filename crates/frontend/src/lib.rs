@@ -7,12 +7,14 @@ pub mod api;
 pub mod auth;
 mod body;
 mod downloads;
+mod guests;
 mod invoke;
 mod server;
 
 pub use api::lambda::FunctionDocuments;
 pub use auth::Auth;
 pub use downloads::Downloads;
+pub use guests::Guests;
 pub use server::serve;
 
 use lamplight_env::Env;

@@ -25,6 +25,8 @@ use tokio::sync::Semaphore;
 
 /// Sockets that are open at the same time; further clients wait in the backlog.
 const CONNECTIONS: usize = 4096;
+/// The same for one environment.
+const GUEST_CONNECTIONS: usize = 64;
 /// A request's head has to be there within this time.
 const HEAD: Duration = Duration::from_secs(10);
 
@@ -34,8 +36,21 @@ type Reply = Response<Content>;
 
 /// Serves until the stop signal, then lets requests in flight end.
 pub async fn serve(listener: TcpListener, parts: Arc<Parts>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let bodies = Arc::new(Bodies::default());
+    accept(listener, parts, (CONNECTIONS, Peer::Address), Arc::default()).await;
+}
+
+/// The same for a function, on a listener that only its environment reaches.
+pub(crate) async fn serve_guest(listener: TcpListener, parts: Arc<Parts>, bodies: Arc<Bodies>) {
+    accept(listener, parts, (GUEST_CONNECTIONS, |_| Peer::Guest), bodies).await;
+}
+
+async fn accept(
+    listener: TcpListener,
+    parts: Arc<Parts>,
+    (connections, door): (usize, fn(IpAddr) -> Peer),
+    bodies: Arc<Bodies>,
+) {
+    let places = Arc::new(Semaphore::new(connections));
     let mut stop = parts.env.tasks.stop_signal();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -51,9 +66,10 @@ pub async fn serve(listener: TcpListener, parts: Arc<Parts>) {
                 }
             },
         };
+        let peer = door(peer.ip());
         let (task_parts, bodies) = (Arc::clone(&parts), Arc::clone(&bodies));
         parts.env.tasks.spawn(async move {
-            connection((stream, Peer(peer.ip())), task_parts, bodies).await;
+            connection((stream, peer), task_parts, bodies).await;
             drop(place);
         });
     }
@@ -61,7 +77,11 @@ pub async fn serve(listener: TcpListener, parts: Arc<Parts>) {
 
 /// Where a request comes from, kept with its head.
 #[derive(Debug, Clone, Copy)]
-pub struct Peer(pub IpAddr);
+pub enum Peer {
+    Address(IpAddr),
+    /// A function, through the listener in its environment.
+    Guest,
+}
 
 async fn connection((stream, peer): (TcpStream, Peer), parts: Arc<Parts>, bodies: Arc<Bodies>) {
     let _ = stream.set_nodelay(true);

@@ -12,7 +12,7 @@ use lamplight_control::manager::{self, EnvironmentManager};
 use lamplight_control::placement::OneMachine;
 use lamplight_env::{Env, Tasks};
 use lamplight_frontend::auth::{Caller, Keys};
-use lamplight_frontend::{Auth, Downloads, FunctionDocuments, Options, Parts};
+use lamplight_frontend::{Auth, Downloads, FunctionDocuments, Guests, Options, Parts};
 use lamplight_remote::ObjectStore;
 use lamplight_rpc::{Documents, LogSink, Worker};
 use lamplight_sandbox::{Launcher, Mode, Swept};
@@ -118,7 +118,7 @@ impl Server {
         let WorkerParts { agent, logs, ended } = worker;
         let address = listener.local_addr()?;
         let placement = Arc::new(OneMachine(Arc::clone(&agent) as Arc<dyn Worker>));
-        let options = manager::Options { idle: config.idle };
+        let options = manager::Options { idle: config.idle, ..manager::Options::default() };
         let manager = EnvironmentManager::new(env.clone(), placement, options);
         manager.look_after(ended);
         let counting = Arc::new(AccountCounting::new(config.concurrent_executions));
@@ -141,7 +141,6 @@ impl Server {
             StoredLayers::load(Arc::clone(&store.meta) as _, Arc::clone(&catalog), env.clone())
                 .await
                 .map_err(anyhow::Error::msg)?;
-        catalog.start();
 
         let identities = Identities::new(&documents, &credentials, &env);
         // Parsed now, so that no first caller waits for it.
@@ -159,7 +158,7 @@ impl Server {
             sts: Sts::new(Arc::clone(&identities.iam), Arc::clone(&identities.sessions)),
             iam: identities.iam,
             catalog: Arc::clone(&catalog) as _,
-            code: catalog,
+            code: Arc::clone(&catalog) as _,
             objects: Arc::new(ObjectStore::new(env.clone(), config.s3.clone())),
             layers: Arc::new(layers),
             documents,
@@ -169,6 +168,9 @@ impl Server {
             downloads: Downloads::new(&*env.random),
             env: front_env,
         });
+        agent.set_guests(Arc::new(Guests::new(Arc::clone(&parts))));
+        // From here on environments may be made, which have to have everything.
+        catalog.start();
         front.spawn(lamplight_frontend::serve(listener, parts));
         let server = Self {
             address,
@@ -289,12 +291,11 @@ async fn worker(config: &Config, dir: &DataDir, env: &Env) -> Result<WorkerParts
 
 fn auth(config: &Config, credentials: &Credentials, iam: &Identities) -> Auth {
     let caller = Caller::root(&credentials.account);
-    if config.open {
-        return Auth::Open(caller);
-    }
+    let open = config.open.then(|| caller.clone());
     let secret = Secret { secret_key: credentials.secret.clone(), session_token: None };
     let owner = (credentials.access_key.clone(), secret, caller);
-    Auth::Keys(Keys { owner, iam: Arc::clone(&iam.iam), sessions: Arc::clone(&iam.sessions) })
+    let keys = Keys { owner, iam: Arc::clone(&iam.iam), sessions: Arc::clone(&iam.sessions) };
+    Auth { keys, open }
 }
 
 /// Who there is, and for how long.

@@ -40,6 +40,11 @@ pub const INIT: Duration = Duration::from_secs(10);
 pub const PROVISIONED_INIT: Duration = Duration::from_secs(130);
 /// How long a presigned code location can be downloaded.
 pub const CODE_LOCATION: Duration = Duration::from_secs(600);
+/// How long the credentials of a function's role are good.
+pub const ROLE_CREDENTIALS: Duration = Duration::from_secs(12 * 3600);
+/// How long an environment is used: so much less than its credentials that its longest call, and a
+/// clock that stood still for a while, fit in between.
+pub const ENVIRONMENT_LIFE: Duration = Duration::from_secs(6 * 3600);
 /// One log event; a longer line is cut and marked.
 pub const LOG_EVENT: usize = 256 * 1024;
 /// What one call may log; the rest is dropped and said so.

@@ -4,6 +4,7 @@
 mod catalog;
 mod documents;
 mod environment;
+mod guests;
 mod layers;
 mod logs;
 mod objects;
@@ -17,6 +18,7 @@ pub use environment::{
     Assignment, CHUNK, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Outdated,
     Placement, PrepareError, Prepared, Provisioning, Slot, StartError, Throttled, Worker,
 };
+pub use guests::{Guests, RoleCredentials};
 pub use layers::{LayerFilter, LayerUpload, Layers, PublishedLayer};
 pub use logs::{LogEvent, LogSink};
 pub use objects::{FetchedObject, ObjectError, Objects};

@@ -8,10 +8,12 @@
 mod pool;
 mod provisioner;
 mod reserve;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use lamplight_env::Env;
-use lamplight_model::{FunctionArn, Qualifier, Target};
+use lamplight_model::{FunctionArn, Qualifier, Target, limits};
 use lamplight_rpc::{
     Assignment, EnvironmentId, Manager, Outdated, Placement, Provisioning, StartError, Worker,
 };
@@ -19,7 +21,7 @@ use pool::Pool;
 use provisioner::{Provisioner, SharedReserve};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// How the pools are looked after.
@@ -27,11 +29,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 pub struct Options {
     /// An environment that was idle for this long is ended.
     pub idle: Duration,
+    /// One that is this old takes no further call: its credentials have an end.
+    pub life: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(600) }
+        Self { idle: Duration::from_secs(600), life: limits::ENVIRONMENT_LIFE }
     }
 }
 
@@ -39,6 +43,7 @@ impl Default for Options {
 struct Kept {
     worker: Arc<dyn Worker>,
     id: EnvironmentId,
+    born: Instant,
 }
 
 type Shared<T> = Arc<Mutex<T>>;
@@ -149,8 +154,17 @@ impl EnvironmentManager {
     fn expire(&self) {
         let now = self.env.clock.instant();
         for pool in self.all() {
-            self.end(lock(&pool).expire(now, self.options.idle));
+            let mut pool = lock(&pool);
+            let mut ended = pool.expire(now, self.options.idle);
+            ended.extend(pool.discard(|kept| self.is_old(kept, now)));
+            drop(pool);
+            self.end(ended);
         }
+        self.end(self.provisioner.discard(|kept| self.is_old(kept, now)));
+    }
+
+    fn is_old(&self, kept: &Kept, now: Instant) -> bool {
+        now.saturating_duration_since(kept.born) >= self.options.life
     }
 
     /// An environment that ended by itself is not given to a call; the worker frees its rest.
@@ -180,13 +194,14 @@ impl Manager for EnvironmentManager {
             Some((kept, reserve)) => (kept, Home::Reserve(reserve)),
             None => {
                 let pool = self.pool(&target.function, &target.version);
+                let born = self.env.clock.instant();
                 let taken = lock(&pool).take(target.generation);
                 let kept = match taken {
                     Some(kept) => kept,
                     None => {
                         let worker = self.placement.place(target).await?;
                         let id = worker.start(Arc::clone(target)).await?;
-                        Kept { worker, id }
+                        Kept { worker, id, born }
                     }
                 };
                 (kept, Home::Pool(pool))
@@ -202,10 +217,10 @@ impl Manager for EnvironmentManager {
         // Anything else in `hold` is not of this manager; its drop is its own affair.
         let Ok(mut hold) = assignment.hold.downcast::<Hold>() else { return };
         let Some((kept, _)) = hold.unsettled.take() else { return };
+        let now = self.env.clock.instant();
+        let reusable = reusable && !self.is_old(&kept, now);
         let surplus = match &hold.home {
-            Home::Pool(pool) if reusable => {
-                lock(pool).put(kept, hold.generation, self.env.clock.instant())
-            }
+            Home::Pool(pool) if reusable => lock(pool).put(kept, hold.generation, now),
             Home::Pool(_) => Some(kept),
             Home::Reserve(reserve) if reusable => lock(reserve).put(kept),
             Home::Reserve(reserve) => {

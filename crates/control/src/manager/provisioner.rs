@@ -87,7 +87,7 @@ impl Provisioner {
         let mut stop = self.env.tasks.stop_signal();
         self.env.tasks.spawn(async move {
             let made = tokio::select! {
-                made = make(&starts, &*placement, &target) => made,
+                made = make(&env, &starts, &*placement, &target) => made,
                 () = stop.stopped() => Err(StartError::Stopping),
             };
             match made {
@@ -131,12 +131,14 @@ impl Provisioner {
 }
 
 async fn make(
+    env: &Env,
     starts: &Semaphore,
     placement: &dyn Placement,
     target: &Arc<Target>,
 ) -> Result<Kept, StartError> {
     let _place = starts.acquire().await.map_err(|_| StartError::Stopping)?;
     let worker = placement.place(target).await?;
+    let born = env.clock.instant();
     let id = worker.provision(Arc::clone(target)).await?;
-    Ok(Kept { worker, id })
+    Ok(Kept { worker, id, born })
 }

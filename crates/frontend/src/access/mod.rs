@@ -72,7 +72,7 @@ pub fn context(parts: &Parts, head: &Head, (caller, scope): (&Caller, &Scope)) -
     context.set("aws:RequestedRegion", &*scope.region);
     context.set("aws:PrincipalAccount", caller.account.to_string());
     context.set("aws:userid", &*caller.user_id);
-    if let Some(Peer(address)) = head.extensions.get() {
+    if let Some(Peer::Address(address)) = head.extensions.get() {
         context.set("aws:SourceIp", address.to_string());
     }
     let (kind, arn) = match &caller.who {

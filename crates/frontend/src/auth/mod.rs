@@ -2,6 +2,7 @@
 
 pub use lamplight_services::iam::Caller;
 
+use crate::server::Peer;
 use bytes::Bytes;
 use http::request::Parts as Head;
 use lamplight_env::Clock;
@@ -11,12 +12,12 @@ use lamplight_services::sts::Sessions;
 use lamplight_wire::{ApiError, sigv4};
 use std::sync::Arc;
 
-/// How requests prove who they are from.
-pub enum Auth {
-    /// By a signature with one of these keys.
-    Keys(Keys),
-    /// Not at all: everybody who can connect is this caller.
-    Open(Caller),
+/// How requests prove who they are from: by a signature with one of the keys.
+pub struct Auth {
+    pub keys: Keys,
+    /// Where nothing has to be proved: who everybody is that can connect. Functions are not
+    /// everybody; they sign in any case.
+    pub open: Option<Caller>,
 }
 
 /// The keys of the owner, of users, and of sessions.
@@ -36,19 +37,16 @@ impl Auth {
         clock: &dyn Clock,
         region: &str,
     ) -> Result<(Caller, Scope), ApiError> {
-        match self {
-            Self::Keys(keys) => {
-                let (caller, region) = keys.verify(head, body, clock)?;
-                let scope = Scope { account: caller.account.clone(), region: region.into() };
-                Ok((caller, scope))
-            }
-            Self::Open(caller) => {
-                // Unsigned requests name no region; signed ones keep theirs, unverified.
-                let region = claimed_region(head).unwrap_or_else(|| region.to_owned());
-                let scope = Scope { account: caller.account.clone(), region: Arc::from(region) };
-                Ok((caller.clone(), scope))
-            }
+        let is_guest = matches!(head.extensions.get(), Some(Peer::Guest));
+        if let Some(caller) = self.open.as_ref().filter(|_| !is_guest) {
+            // Unsigned requests name no region; signed ones keep theirs, unverified.
+            let region = claimed_region(head).unwrap_or_else(|| region.to_owned());
+            let scope = Scope { account: caller.account.clone(), region: Arc::from(region) };
+            return Ok((caller.clone(), scope));
         }
+        let (caller, region) = self.keys.verify(head, body, clock)?;
+        let scope = Scope { account: caller.account.clone(), region: region.into() };
+        Ok((caller, scope))
     }
 }
 
@@ -117,7 +115,7 @@ mod tests {
     #[test]
     fn an_open_server_takes_the_region_that_the_client_signed_for() {
         let account = AccountId::new("000000000000").unwrap();
-        let auth = Auth::Open(Caller::root(&account));
+        let auth = Auth { keys: keys(), open: Some(Caller::root(&account)) };
         let region = |authorization: &str| {
             let head = head(authorization);
             let (_, scope) = auth.check(&head, &Bytes::new(), &SystemClock, "us-east-1").unwrap();
@@ -127,6 +125,26 @@ mod tests {
         assert_eq!(region(signed), "eu-west-1");
         assert_eq!(region("Bearer x"), "us-east-1");
         assert_eq!(region("AWS4-HMAC-SHA256 Credential=a/b/../c/d"), "us-east-1");
+        let mut guest = head(signed);
+        guest.extensions.insert(Peer::Guest);
+        let refused = auth.check(&guest, &Bytes::new(), &SystemClock, "us-east-1").unwrap_err();
+        assert_eq!(refused.status, Some(403), "{refused}");
+    }
+
+    fn keys() -> Keys {
+        keys_at(Env::system())
+    }
+
+    fn keys_at(env: Env) -> Keys {
+        let account = AccountId::new("000000000000").unwrap();
+        let sessions = Sessions::new(env.clone(), SealingKey::from_secret("s"));
+        let iam = Iam::new(Arc::new(Nothing), env, account.clone());
+        let secret = sigv4::Secret { secret_key: "s".to_owned(), session_token: None };
+        Keys {
+            owner: ("AKIA".to_owned(), secret, Caller::root(&account)),
+            iam: Arc::new(iam),
+            sessions: Arc::new(sessions),
+        }
     }
 
     struct Nothing;
@@ -171,17 +189,9 @@ mod tests {
         let account = AccountId::new("000000000000").unwrap();
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_795_000_000_000)));
         let env = Env { clock: Arc::clone(&clock) as _, ..Env::system() };
-        let sessions = Sessions::new(env.clone(), SealingKey::from_secret("s"));
-        let iam = Iam::new(Arc::new(Nothing), env, account.clone());
-        let caller = Caller::root(&account);
-        let made = sessions.begin(&caller, std::time::Duration::from_secs(60));
-        let secret = sigv4::Secret { secret_key: "s".to_owned(), session_token: None };
-        let keys = Keys {
-            owner: ("AKIA".to_owned(), secret, caller),
-            iam: Arc::new(iam),
-            sessions: Arc::new(sessions),
-        };
-        let auth = Auth::Keys(keys);
+        let keys = keys_at(env);
+        let made = keys.sessions.begin(&Caller::root(&account), std::time::Duration::from_secs(60));
+        let auth = Auth { keys, open: None };
         let ask = || {
             let secret = sigv4::Secret {
                 secret_key: made.secret.clone(),

@@ -4,6 +4,9 @@ use super::evaluate::Principal;
 use lamplight_model::AccountId;
 use serde::{Deserialize, Serialize};
 
+/// AWS: the form of a role's id. No role ever gets this one.
+pub const NO_ROLE: &str = "AROA00000000000000000";
+
 /// An identity of this server. Part of session tokens, so its form is durable for some hours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Who {
@@ -51,7 +54,7 @@ impl Caller {
             Who::Role { name, id, session, .. } => {
                 // AWS: the path of a role is not part of its sessions' names.
                 let role = name.rsplit('/').next().unwrap_or(name);
-                let id = id.clone().unwrap_or_else(|| "AROA00000000000000000".to_owned());
+                let id = id.as_deref().unwrap_or(NO_ROLE);
                 let arn = format!("arn:aws:sts::{account}:assumed-role/{role}/{session}");
                 (arn, format!("{id}:{session}"))
             }

@@ -18,9 +18,9 @@ mod pattern;
 mod permissions;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub use caller::{Caller, Who};
+pub use caller::{Caller, NO_ROLE, Who};
 pub use permissions::Trust;
 
 use lamplight_env::Env;

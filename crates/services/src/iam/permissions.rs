@@ -84,12 +84,12 @@ impl Iam {
             }
             Who::Role { name, id, function, .. } => {
                 let arn = format!("arn:aws:iam::{}:role{name}", caller.account);
-                match (self.role(&arn), id, function) {
-                    (Some(role), id, _) if id.as_ref().is_none_or(|id| *id == role.id) => {
-                        self.attached(&role.attached)
-                    }
-                    (None, None, Some(function)) => own_logs(function),
-                    _ => Policies::default(),
+                let role = self.role(&arn);
+                let role = role.filter(|role| id.as_ref().is_none_or(|id| *id == role.id));
+                match (role, function) {
+                    (Some(role), _) => self.attached(&role.attached),
+                    (None, Some(function)) => own_logs(function),
+                    (None, None) => Policies::default(),
                 }
             }
         };
@@ -133,7 +133,7 @@ fn nothing() -> Document {
     Document { statements: Vec::new() }
 }
 
-/// What a function's role may do that nobody has made: write the function's logs.
+/// What a function's role may do that nobody has made, or that is gone: write the function's logs.
 fn own_logs(function: &str) -> Policies {
     let parts: Vec<&str> = function.split(':').collect();
     let [arn, partition, _, region, account, _, name, ..] = parts[..] else {

@@ -9,7 +9,8 @@ pub use sessions::{SealingKey, Session, Sessions, Temporary};
 
 use crate::iam::document::{Document, Kind};
 use crate::iam::evaluate::Context;
-use crate::iam::{Caller, Iam, Trust, Who};
+use crate::iam::{Caller, Iam, NO_ROLE, Trust, Who};
+use lamplight_model::{FunctionArn, limits};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -60,6 +61,26 @@ impl Sts {
             )
             .with_status(400)),
         }
+    }
+
+    /// Credentials of the role that a function names, also of one that nobody has made: AWS lets no
+    /// such role through, here it may next to nothing.
+    pub fn for_function(&self, function: &FunctionArn, role_arn: &str) -> Temporary {
+        let account = &function.scope.account;
+        let name = role_arn.split_once(":role/").map_or(role_arn, |(_, name)| name);
+        let id = match self.iam.role(role_arn) {
+            Some(role) => Some(role.id),
+            // It may yet be made, unless it is of another account.
+            None if role_arn == format!("arn:aws:iam::{account}:role/{name}") => None,
+            None => Some(NO_ROLE.to_owned()),
+        };
+        let who = Who::Role {
+            name: format!("/{name}"),
+            id,
+            session: function.name.to_string(),
+            function: Some(function.to_string()),
+        };
+        self.sessions.begin(&Caller::new(account, who), limits::ROLE_CREDENTIALS)
     }
 
     fn assume(
@@ -160,4 +181,50 @@ fn shown(credentials: &Temporary) -> Value {
         "SessionToken": credentials.token,
         "Expiration": credentials.expires.seconds(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::iam::evaluate::{Question, Verdict};
+    use lamplight_env::Env;
+    use lamplight_model::{AccountId, Scope};
+
+    fn input(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    /// What `lambda:GetFunction` of everything is answered to the session of a function.
+    async fn of_role(role_arn: &str) -> (String, bool) {
+        let (iam, root) = crate::iam::tests::iam();
+        let trust = r#"{"Statement":{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":"lambda.amazonaws.com"}}}"#;
+        let admin = "arn:aws:iam::aws:policy/AdministratorAccess";
+        for (operation, members) in [
+            ("CreateRole", json!({ "RoleName": "admin", "AssumeRolePolicyDocument": trust })),
+            ("AttachRolePolicy", json!({ "RoleName": "admin", "PolicyArn": admin })),
+        ] {
+            iam.call(operation, &root, &input(members)).await.unwrap();
+        }
+        let (iam, key) = (Arc::new(iam), SealingKey::from_secret("s"));
+        let sessions = Arc::new(Sessions::new(Env::system(), key));
+        let sts = Sts::new(Arc::clone(&iam), Arc::clone(&sessions));
+        let scope = Scope { account: AccountId::new("000000000000").unwrap(), region: "r".into() };
+        let made = sts.for_function(&FunctionArn::new(&scope, "f"), role_arn);
+        let caller = sessions.open(&made.token).unwrap().caller;
+        let (principal, context) = (caller.principal(), Context::default());
+        let action = "lambda:GetFunction";
+        let question = Question { principal: &principal, action, resource: "*", context: &context };
+        (caller.arn.clone(), iam.verdict(&caller, None, &question) == Verdict::Allowed)
+    }
+
+    #[tokio::test]
+    async fn a_function_has_its_role_and_not_a_namesake_elsewhere() {
+        let session = "arn:aws:sts::000000000000:assumed-role/admin/f".to_owned();
+        let ours = of_role("arn:aws:iam::000000000000:role/admin").await;
+        assert_eq!(ours, (session.clone(), true));
+        let theirs = of_role("arn:aws:iam::111111111111:role/admin").await;
+        assert_eq!(theirs, (session, false));
+        let (_, allowed) = of_role("arn:aws:iam::000000000000:role/none").await;
+        assert!(!allowed);
+    }
 }

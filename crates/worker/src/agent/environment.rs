@@ -12,6 +12,7 @@ use lamplight_env::Env;
 use lamplight_model::{Target, limits};
 use lamplight_rpc::{Invocation, Outcome, StartError};
 use lamplight_sandbox::{Exit, Program, Sandbox};
+use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, RwLock};
@@ -23,7 +24,17 @@ pub struct Home {
     pub sandbox: Sandbox,
     pub api: Arc<RuntimeApi>,
     pub serving: AbortHandle,
+    pub visit: Option<Visit>,
     pub capture: Arc<Capture>,
+}
+
+/// The API as the programs of an environment reach it.
+pub struct Visit {
+    /// `AWS_ENDPOINT_URL`.
+    pub endpoint: String,
+    /// Serves it until it is dropped.
+    #[expect(dead_code, reason = "held for its Drop")]
+    pub serving: Box<dyn Any + Send + Sync>,
 }
 
 /// What an environment starts, and what its log says of it first.
@@ -38,6 +49,8 @@ pub struct Environment {
     env: Env,
     api: Arc<RuntimeApi>,
     serving: AbortHandle,
+    /// Taken by the end.
+    visit: Mutex<Option<Visit>>,
     capture: Arc<Capture>,
     start: Start,
     /// Read by whatever uses the sandbox, written once, by its end.
@@ -81,6 +94,7 @@ impl Environment {
             env,
             api: home.api,
             serving: home.serving,
+            visit: Mutex::new(home.visit),
             capture: home.capture,
             start,
             sandbox: RwLock::new(Some(home.sandbox)),
@@ -393,6 +407,7 @@ impl Environment {
     /// Ends everything. Returns when nothing is left.
     pub async fn end(&self) {
         self.serving.abort();
+        drop(self.visit.lock().await.take());
         self.watch.close();
         if let Some(sandbox) = self.sandbox.write().await.take() {
             sandbox.destroy().await;

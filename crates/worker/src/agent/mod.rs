@@ -16,14 +16,14 @@ use crate::logs::{Capture, Destination, Identity, Style};
 use crate::runtime_api::{self, RuntimeApi};
 use crate::runtimes::{RuntimePlan, Runtimes};
 use async_trait::async_trait;
-use environment::{Environment, Home, Start};
+use environment::{Environment, Home, Start, Visit};
 use lamplight_env::{Env, Stop};
 use lamplight_model::{Runtime, Target};
 use lamplight_rpc::{
-    CodeSource, Ended, EnvironmentId, Invocation, LogSink, Outcome, PrepareError, Prepared,
+    CodeSource, Ended, EnvironmentId, Guests, Invocation, LogSink, Outcome, PrepareError, Prepared,
     StartError, Worker,
 };
-use lamplight_sandbox::{Bind, Launcher, Program, Spec};
+use lamplight_sandbox::{Bind, Launcher, Program, Sandbox, Spec};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
@@ -31,6 +31,8 @@ use std::time::Duration;
 use table::Table;
 use tokio::sync::Semaphore;
 
+/// Where functions find the API in their sandbox; in process mode the port is another.
+const API_PORT: u16 = 9002;
 /// How long an answer waits for its log to be written.
 const LOG_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -60,6 +62,8 @@ pub struct Agent {
     /// Set once after construction: the catalog needs the agent first.
     source: OnceLock<Arc<dyn CodeSource>>,
     environments: Mutex<Table>,
+    /// Set once after construction: the API needs the manager first, and that needs the agent.
+    guests: OnceLock<Arc<dyn Guests>>,
     next: AtomicU64,
     /// Starts at the same time: more than this only makes all of them slower.
     starts: Semaphore,
@@ -71,6 +75,7 @@ impl Agent {
         let agent = Arc::new(Self {
             parts,
             source: OnceLock::new(),
+            guests: OnceLock::new(),
             environments: Mutex::default(),
             next: AtomicU64::new(1),
             starts: Semaphore::new(cores * 4),
@@ -83,6 +88,11 @@ impl Agent {
     /// Where zip files come from. Must be called before the first start.
     pub fn set_code_source(&self, source: Arc<dyn CodeSource>) {
         let _ = self.source.set(source);
+    }
+
+    /// Who has the API for functions. Environments that were started before do without it.
+    pub fn set_guests(&self, guests: Arc<dyn Guests>) {
+        let _ = self.guests.set(guests);
     }
 
     pub fn runtimes(&self) -> &Runtimes {
@@ -157,12 +167,18 @@ impl Agent {
         let api = Arc::new(RuntimeApi::default());
         let tasks = self.parts.env.tasks.clone();
         let serving = tasks.spawn(runtime_api::serve(listener, Arc::clone(&api)));
-        Ok(Home {
-            sandbox,
-            api,
-            serving: serving.abort_handle(),
-            capture: self.capture(target, plan),
-        })
+        let serving = serving.abort_handle();
+        let visit = self.visit(&sandbox).await.inspect_err(|_| serving.abort())?;
+        Ok(Home { sandbox, api, serving, visit, capture: self.capture(target, plan) })
+    }
+
+    /// Opens the API to the programs in a sandbox.
+    async fn visit(&self, sandbox: &Sandbox) -> Result<Option<Visit>, StartError> {
+        let Some(guests) = self.guests.get() else { return Ok(None) };
+        let listening = sandbox.listen(API_PORT).await;
+        let (listener, address) = listening.map_err(|e| StartError::Sandbox(e.to_string()))?;
+        let endpoint = format!("http://{address}");
+        Ok(Some(Visit { endpoint, serving: guests.serve(listener) }))
     }
 
     fn capture(&self, target: &Target, plan: &RuntimePlan) -> Arc<Capture> {
@@ -222,7 +238,10 @@ impl Agent {
         let home = self.launch(id, &target, &plan, (code, opt)).await?;
         let program = can_start.then(|| {
             let locate = |inside: &str| home.sandbox.locate(inside);
+            let credentials = self.guests.get().map(|guests| guests.credentials(&target));
             let place = program::Place {
+                endpoint: home.visit.as_ref().map(|visit| visit.endpoint.as_str()),
+                credentials: credentials.as_ref(),
                 runtime_api: home.sandbox.runtime_api(),
                 locate: &locate,
                 log_stream: home.capture.stream(),

@@ -2,12 +2,17 @@
 
 use lamplight_env::{Clock, Random, Timestamp};
 use lamplight_model::{Language, Runtime, Target};
+use lamplight_rpc::RoleCredentials;
 use std::path::PathBuf;
 
 /// What the sandbox says about itself.
 pub struct Place<'a> {
     /// `AWS_LAMBDA_RUNTIME_API`.
     pub runtime_api: &'a str,
+    /// Where the API is; the function may say otherwise.
+    pub endpoint: Option<&'a str>,
+    /// Of the function's role.
+    pub credentials: Option<&'a RoleCredentials>,
     /// Where an inside path is for the process.
     pub locate: &'a dyn Fn(&str) -> PathBuf,
     pub log_stream: &'a str,
@@ -63,11 +68,21 @@ pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
         ("_LAMBDA_TELEMETRY_LOG_FD", place.framed.then(|| "1".to_owned())),
         ("AWS_LAMBDA_LOG_LEVEL", target.application_log_level.clone()),
     ];
+    let credentials = place.credentials.map(|credentials| {
+        [
+            ("AWS_ACCESS_KEY_ID", credentials.access_key.clone()),
+            ("AWS_SECRET_ACCESS_KEY", credentials.secret.clone()),
+            ("AWS_SESSION_TOKEN", credentials.session_token.clone()),
+        ]
+    });
+    let endpoint = place.endpoint.map(|url| ("AWS_ENDPOINT_URL", url.to_owned()));
     let mut all = std::collections::BTreeMap::new();
     let name = |(name, value): (&str, String)| (name.to_owned(), value);
     all.extend(defaults.map(name));
+    all.extend(endpoint.map(name));
     all.extend(target.environment.clone());
     all.extend(reserved.map(name));
+    all.extend(credentials.into_iter().flatten().map(name));
     all.extend(optional.into_iter().filter_map(|(n, value)| Some(name((n, value?)))));
     all.into_iter().collect()
 }
@@ -149,6 +164,12 @@ mod tests {
     fn reserved_variables_win_and_defaults_give_way() {
         let place = Place {
             runtime_api: "169.254.100.1:9001",
+            endpoint: Some("http://169.254.100.1:9002"),
+            credentials: Some(&RoleCredentials {
+                access_key: "ASIA1".into(),
+                secret: "s".into(),
+                session_token: "t".into(),
+            }),
             locate: &|inside| inside.into(),
             log_stream: "s",
             initialization: "on-demand",
@@ -159,6 +180,9 @@ mod tests {
             variables(&target(), &place).into_iter().collect();
         assert_eq!(all["AWS_REGION"], "r");
         assert_eq!(all["LANG"], "C");
+        assert_eq!(all["AWS_ACCESS_KEY_ID"], "ASIA1");
+        assert_eq!(all["AWS_SESSION_TOKEN"], "t");
+        assert_eq!(all["AWS_ENDPOINT_URL"], "http://169.254.100.1:9002");
         assert_eq!(all["STAGE"], "test");
         assert_eq!(all["_HANDLER"], "app.handler");
         assert_eq!(all["LAMBDA_TASK_ROOT"], "/var/task");

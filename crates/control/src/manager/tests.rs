@@ -1,0 +1,118 @@
+//! How long environments are used, on a clock that is moved.
+
+use super::*;
+use lamplight_env::{Clock, ManualClock, Timestamp};
+use lamplight_model::{AccountId, Scope};
+use lamplight_rpc::{Invocation, Outcome, PrepareError, Prepared};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Starts environments by number, and tells which were ended.
+struct Numbers {
+    started: AtomicU64,
+    ended: tokio::sync::mpsc::UnboundedSender<u64>,
+}
+
+#[async_trait]
+impl Worker for Numbers {
+    async fn start(&self, _: Arc<Target>) -> Result<EnvironmentId, StartError> {
+        Ok(EnvironmentId(self.started.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    async fn provision(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError> {
+        self.start(target).await
+    }
+
+    async fn invoke(&self, _: EnvironmentId, _: Invocation) -> Result<Outcome, StartError> {
+        Err(StartError::Gone)
+    }
+
+    async fn end(&self, id: EnvironmentId) {
+        let _ = self.ended.send(id.0);
+    }
+
+    async fn prepare(&self, _: &str, _: &Path) -> Result<Prepared, PrepareError> {
+        Ok(Prepared { unzipped: 0 })
+    }
+
+    async fn forget(&self, _: &str) {}
+
+    fn can_run(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+struct Here(Arc<Numbers>);
+
+#[async_trait]
+impl Placement for Here {
+    async fn place(&self, _: &Target) -> Result<Arc<dyn Worker>, StartError> {
+        Ok(Arc::clone(&self.0) as _)
+    }
+}
+
+fn target() -> Arc<Target> {
+    let scope = Scope { account: AccountId::new("000000000000").unwrap(), region: "r".into() };
+    Arc::new(Target {
+        function: FunctionArn::new(&scope, "f"),
+        version: Qualifier::Latest,
+        generation: 1,
+        runtime: String::new(),
+        handler: String::new(),
+        role: String::new(),
+        timeout: Duration::from_secs(3),
+        memory_mb: 128,
+        tmp_mb: 512,
+        environment: Default::default(),
+        code: String::new(),
+        layers: Vec::new(),
+        log_group: String::new(),
+        log_format: String::new(),
+        application_log_level: None,
+        system_log_level: None,
+    })
+}
+
+#[tokio::test]
+async fn an_environment_ends_before_its_credentials() {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
+    let env = Env { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Env::system() };
+    let (ended, mut endings) = tokio::sync::mpsc::unbounded_channel();
+    let worker = Arc::new(Numbers { started: AtomicU64::new(0), ended });
+    let life = Duration::from_secs(100);
+    let options = Options { idle: Duration::from_secs(1_000), life };
+    let manager = EnvironmentManager::new(env, Arc::new(Here(worker)), options);
+    let target = target();
+
+    let first = manager.assign(&target).await.unwrap();
+    manager.settle(first, true).await;
+    clock.advance(Duration::from_secs(99));
+    let again = manager.assign(&target).await.unwrap();
+    assert_eq!(again.id, EnvironmentId(0));
+    // It comes back too old to be kept.
+    clock.advance(Duration::from_secs(1));
+    manager.settle(again, true).await;
+    assert_eq!(endings.recv().await, Some(0));
+
+    let second = manager.assign(&target).await.unwrap();
+    assert_eq!(second.id, EnvironmentId(1));
+    manager.settle(second, true).await;
+    clock.advance(life);
+    manager.expire();
+    assert_eq!(endings.recv().await, Some(1));
+
+    manager.provision(vec![(Arc::clone(&target), 1)]);
+    let ready = || manager.provisioned(&target.function, &target.version).ready;
+    while ready() == 0 {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(life);
+    manager.expire();
+    assert_eq!((endings.recv().await, ready()), (Some(2), 0));
+}
+
+#[test]
+fn credentials_outlive_environments() {
+    let longest_call = Duration::from_secs(900);
+    assert!(limits::ENVIRONMENT_LIFE + longest_call + limits::INIT < limits::ROLE_CREDENTIALS);
+}
