@@ -28,6 +28,17 @@ function about(headers) {
   globalThis[TENANT] = headers["lambda-runtime-aws-tenant-id"];
 }
 
+let blocking = false;
+
+/** Node queues what a full pipe does not take; a call must not end before its log is written. */
+function stdout() {
+  if (!blocking) {
+    blocking = true;
+    process.stdout._handle?.setBlocking?.(true);
+  }
+  return process.stdout;
+}
+
 function patchConsole() {
   const least = Math.max(0, LEVELS.indexOf(process.env.AWS_LAMBDA_LOG_LEVEL?.toUpperCase()));
   const line = AS_JSON ? jsonLine : textLine;
@@ -37,7 +48,7 @@ function patchConsole() {
     console[level.toLowerCase()] = heard
       ? (...message) => {
           const text = line(level, message);
-          process.stdout.write(FRAMED ? frame(rank, text) : `${text.replace(/\n/g, "\r")}\n`);
+          stdout().write(FRAMED ? frame(rank, text) : `${text.replace(/\n/g, "\r")}\n`);
         }
       : () => {};
   });

@@ -1,5 +1,6 @@
 """What functions print, and what the platform says about their calls, read as with AWS."""
 
+import base64
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -147,7 +148,7 @@ def test_a_message_of_many_lines_of_node_is_one_event(client, logs, function):
         code.node(
             "export const handler = async () => {\n"
             "  process.stdout.write('before\\n');\n"
-            "  console.warn('one\\n%s', 'two'.repeat(3000));\n"
+            "  console.warn('one\\n%s', 'two'.repeat(30000));\n"
             "  console.log({a: 1, b: 'x'.repeat(80)});\n"
             "  return process.env._LAMBDA_TELEMETRY_LOG_FD ?? null;\n};\n"
         ),
@@ -159,9 +160,28 @@ def test_a_message_of_many_lines_of_node_is_one_event(client, logs, function):
     request = answer["ResponseMetadata"]["RequestId"]
     lines = logged(logs, name, "REPORT")
     lines = lines[lines.index("before") :]
-    assert lines[1].endswith(f"\t{request}\tWARN\tone\n" + "two" * 3000)
+    assert lines[1].endswith(f"\t{request}\tWARN\tone\n" + "two" * 30000)
     assert lines[2].endswith("INFO\t{\n  a: 1,\n  b: '" + "x" * 80 + "'\n}")
     assert lines[3] == f"END RequestId: {request}"
+
+
+@pytest.mark.skipif(place.node_runtime() is None, reason="no node on this machine")
+def test_many_messages_of_node_come_before_the_end_of_their_call(client, logs, function):
+    """Also when they are more than a pipe takes at once, and the process ends right after."""
+    name = function(
+        code.node(
+            "export const handler = async () => {\n"
+            "  for (let i = 0; i < 500; i++) console.log('x'.repeat(1000), i);\n"
+            "  process.exit(3);\n};\n"
+        ),
+        Runtime=place.node_runtime(),
+        Handler="index.handler",
+    )
+    _, answer = call(client, name, LogType="Tail")
+    tail = base64.b64decode(answer["LogResult"]).decode().splitlines()
+    assert tail[-3].endswith("x 499")
+    assert tail[-2].startswith("END RequestId: ")
+    assert sum("xxx" in line for line in logged(logs, name, "REPORT")) == 500
 
 
 def test_groups_and_streams(client, logs, function):
