@@ -118,7 +118,11 @@ impl Server {
         let WorkerParts { agent, logs, ended } = worker;
         let address = listener.local_addr()?;
         let placement = Arc::new(OneMachine(Arc::clone(&agent) as Arc<dyn Worker>));
-        let options = manager::Options { idle: config.idle, ..manager::Options::default() };
+        let options = manager::Options {
+            idle: config.idle,
+            idle_most: config.idle_most,
+            ..manager::Options::default()
+        };
         let manager = EnvironmentManager::new(env.clone(), placement, options);
         manager.look_after(ended);
         let counting = Arc::new(AccountCounting::new(config.concurrent_executions));

@@ -31,11 +31,14 @@ pub struct Options {
     pub idle: Duration,
     /// One that is this old takes no further call: its credentials have an end.
     pub life: Duration,
+    /// Idle environments of all functions together; beyond it the longest idle ones are ended
+    /// before another one is made.
+    pub idle_most: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(600), life: limits::ENVIRONMENT_LIFE }
+        Self { idle: Duration::from_secs(600), life: limits::ENVIRONMENT_LIFE, idle_most: 500 }
     }
 }
 
@@ -167,6 +170,21 @@ impl EnvironmentManager {
         now.saturating_duration_since(kept.born) >= self.options.life
     }
 
+    /// Makes room for one more environment.
+    fn make_room(&self) {
+        let pools = self.all();
+        let mut idle: usize = pools.iter().map(|pool| lock(pool).len()).sum();
+        while idle >= self.options.idle_most.max(1) {
+            let longest = pools
+                .iter()
+                .filter_map(|pool| Some((lock(pool).idle_since()?, pool)))
+                .min_by_key(|(since, _)| *since);
+            let Some((_, pool)) = longest else { return };
+            self.end(lock(pool).take_longest_idle().into_iter().collect());
+            idle -= 1;
+        }
+    }
+
     /// An environment that ended by itself is not given to a call; the worker frees its rest.
     fn forget(&self, id: EnvironmentId) {
         for pool in self.all() {
@@ -199,6 +217,7 @@ impl Manager for EnvironmentManager {
                 let kept = match taken {
                     Some(kept) => kept,
                     None => {
+                        self.make_room();
                         let worker = self.placement.place(target).await?;
                         let id = worker.start(Arc::clone(target)).await?;
                         Kept { worker, id, born }

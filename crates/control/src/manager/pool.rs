@@ -32,6 +32,21 @@ impl<E> Pool<E> {
         Some(self.idle.remove(at).environment)
     }
 
+    pub fn len(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// Since when the one that was idle for longest has been.
+    pub fn idle_since(&self) -> Option<Instant> {
+        self.idle.iter().map(|idle| idle.since).min()
+    }
+
+    pub fn take_longest_idle(&mut self) -> Option<E> {
+        let since = self.idle_since()?;
+        let at = self.idle.iter().position(|idle| idle.since == since)?;
+        Some(self.idle.remove(at).environment)
+    }
+
     /// Takes an environment back; gives it out again when it has outlived its use.
     pub fn put(&mut self, environment: E, generation: u64, now: Instant) -> Option<E> {
         if self.closed || generation < self.oldest {
@@ -114,6 +129,9 @@ mod tests {
         pool.put("a", 1, start);
         pool.put("b", 1, start + Duration::from_secs(50));
         assert_eq!(pool.expire(start + Duration::from_secs(60), Duration::from_secs(60)), ["a"]);
+        pool.put("c", 1, start + Duration::from_secs(40));
+        assert_eq!((pool.len(), pool.idle_since()), (2, Some(start + Duration::from_secs(40))));
+        assert_eq!(pool.take_longest_idle(), Some("c"));
         assert_eq!(pool.discard(|e| *e == "b"), ["b"]);
     }
 }

@@ -80,7 +80,7 @@ async fn an_environment_ends_before_its_credentials() {
     let (ended, mut endings) = tokio::sync::mpsc::unbounded_channel();
     let worker = Arc::new(Numbers { started: AtomicU64::new(0), ended });
     let life = Duration::from_secs(100);
-    let options = Options { idle: Duration::from_secs(1_000), life };
+    let options = Options { idle: Duration::from_secs(1_000), life, ..Options::default() };
     let manager = EnvironmentManager::new(env, Arc::new(Here(worker)), options);
     let target = target();
 
@@ -109,6 +109,32 @@ async fn an_environment_ends_before_its_credentials() {
     clock.advance(life);
     manager.expire();
     assert_eq!((endings.recv().await, ready()), (Some(2), 0));
+}
+
+#[tokio::test]
+async fn the_longest_idle_one_makes_room_for_a_new_one() {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
+    let env = Env { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Env::system() };
+    let (ended, mut endings) = tokio::sync::mpsc::unbounded_channel();
+    let worker = Arc::new(Numbers { started: AtomicU64::new(0), ended });
+    let options = Options { idle_most: 2, ..Options::default() };
+    let manager = EnvironmentManager::new(env, Arc::new(Here(worker)), options);
+    let target = target();
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        busy.push(manager.assign(&target).await.unwrap());
+    }
+    while let Some(assignment) = busy.pop() {
+        manager.settle(assignment, true).await;
+        clock.advance(Duration::from_secs(1));
+    }
+    // Both idle ones are another function's, and there is room for two.
+    let mut other = (*target).clone();
+    other.function.name = "other".into();
+    let _third = manager.assign(&Arc::new(other)).await.unwrap();
+    assert_eq!(endings.recv().await, Some(1));
+    let warm = manager.assign(&target).await.unwrap();
+    assert_eq!(warm.id, EnvironmentId(0));
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub struct File {
 #[serde(default, deny_unknown_fields)]
 pub struct Functions {
     pub idle_seconds: Option<u64>,
+    pub idle_environments: Option<usize>,
     pub concurrent_executions: Option<u32>,
 }
 

@@ -27,6 +27,7 @@ pub struct Config {
     pub region: String,
     pub egress: Egress,
     pub idle: Duration,
+    pub idle_most: usize,
     pub concurrent_executions: u32,
     pub runtimes: BTreeMap<String, PathBuf>,
     pub s3: Option<S3>,
@@ -66,6 +67,7 @@ pub fn load(args: &ServeArgs) -> Result<Config> {
         account,
         region,
         egress: egress(file.network)?,
+        idle_most: file.functions.idle_environments.unwrap_or(500),
         idle: Duration::from_secs(file.functions.idle_seconds.unwrap_or(600).max(1)),
         concurrent_executions: file
             .functions
