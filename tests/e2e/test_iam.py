@@ -153,6 +153,22 @@ def test_a_resource_policy_lets_a_user_in(client, user, function):
     fails(denied(who, "lambda:InvokeFunction", arn(name)), guest.invoke, FunctionName=name)
 
 
+def test_a_policy_is_for_the_qualifier_it_was_made_for(client, user, function):
+    name = function(SOURCE)
+    version = client.publish_version(FunctionName=name)["Version"]
+    who, access = user()
+    who = f"arn:aws:iam::{aws.ACCOUNT}:user/{who}"
+    client.add_permission(FunctionName=name, StatementId="s", Action="lambda:InvokeFunction",
+                          Principal=who, Qualifier=version)  # fmt: skip
+    guest = aws.client(access)
+    client.get_waiter("published_version_active").wait(FunctionName=name, Qualifier=version)
+    assert call(guest, name, Qualifier=version)[0] == 1
+    fails(denied(who, "lambda:InvokeFunction", arn(name)), guest.invoke, FunctionName=name)
+    latest = arn(name) + ":$LATEST"
+    fails(denied(who, "lambda:InvokeFunction", latest), guest.invoke,
+          FunctionName=name, Qualifier="$LATEST")  # fmt: skip
+
+
 def test_whoever_makes_a_function_has_to_be_allowed_to_pass_its_role(user, role):
     ours = role(trust(Service="lambda.amazonaws.com"))
     who, access = user(allow("lambda:*"), allow("iam:PassRole", ours, Condition={

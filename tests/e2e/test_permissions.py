@@ -66,6 +66,28 @@ def test_a_statement_is_added_read_and_removed(client, name):
             client.get_policy, FunctionName=name)  # fmt: skip
 
 
+def test_versions_and_aliases_have_policies_of_their_own(client, function):
+    name = function(SOURCE)
+    version = client.publish_version(FunctionName=name)["Version"]
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    for qualifier in (version, "live"):
+        statement = add(client, name, "same", Qualifier=qualifier)
+        assert statement["Resource"] == f"{arn(name)}:{qualifier}"
+        read = client.get_policy(FunctionName=name, Qualifier=qualifier)
+        assert [s["Resource"] for s in json.loads(read["Policy"])["Statement"]] == [
+            f"{arn(name)}:{qualifier}"
+        ]
+    refused("ResourceNotFoundException", "The resource you requested does not exist.",
+            client.get_policy, FunctionName=name)  # fmt: skip
+    client.remove_permission(FunctionName=f"{name}:live", StatementId="same")
+    client.get_policy(FunctionName=name, Qualifier=version)
+    add(client, name, "same", Qualifier="live")
+    client.delete_alias(FunctionName=name, Name="live")
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    refused("ResourceNotFoundException", "The resource you requested does not exist.",
+            client.get_policy, FunctionName=name, Qualifier="live")  # fmt: skip
+
+
 def test_principals(client, name):
     account = add(client, name, "account", "111111111111")
     assert account["Principal"] == {"AWS": "arn:aws:iam::111111111111:root"}

@@ -7,7 +7,7 @@ use super::store::{ManagedPolicy, Role, User, Version, absent};
 use super::{Call, Iam, aws_managed, check, fault};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// AWS: versions of one policy.
 const VERSIONS: usize = 5;
@@ -20,9 +20,8 @@ pub async fn call(operation: &str, call: &Call<'_>) -> Result<Output, ApiError> 
         "GetPolicy" => {
             let policy = call.policy()?;
             let arn = call.name("PolicyArn");
-            Output::of(
-                json!({ "Policy": answers::policy(&policy, arn, call.iam.users(arn).counts()) }),
-            )
+            let used = call.iam.usage().counts().get(arn).copied().unwrap_or_default();
+            Output::of(json!({ "Policy": answers::policy(&policy, arn, used) }))
         }
         "ListPolicies" => list(call),
         "DeletePolicy" => delete(call).await,
@@ -75,9 +74,13 @@ pub async fn call(operation: &str, call: &Call<'_>) -> Result<Output, ApiError> 
         }
         "ListEntitiesForPolicy" => {
             call.policy()?;
-            let used = call.iam.users(call.name("PolicyArn"));
+            let (usage, arn) = (call.iam.usage(), call.name("PolicyArn"));
+            let user = |user: &User| json!({ "UserName": user.name, "UserId": user.id });
+            let role = |role: &Role| json!({ "RoleName": role.name, "RoleId": role.id });
+            let users: Vec<Value> = usage.users(arn).map(user).collect();
+            let roles: Vec<Value> = usage.roles(arn).map(role).collect();
             Output::of(json!({
-                "PolicyGroups": [], "PolicyUsers": used.users, "PolicyRoles": used.roles,
+                "PolicyGroups": [], "PolicyUsers": users, "PolicyRoles": roles,
                 "IsTruncated": false,
             }))
         }
@@ -85,16 +88,34 @@ pub async fn call(operation: &str, call: &Call<'_>) -> Result<Output, ApiError> 
     }
 }
 
-/// Who has a policy.
-struct Used {
-    users: Vec<Value>,
-    roles: Vec<Value>,
-    boundaries: usize,
+/// Who has which policies, read once for a whole listing.
+struct Usage {
+    users: Vec<User>,
+    roles: Vec<Role>,
 }
 
-impl Used {
-    fn counts(&self) -> (usize, usize) {
-        (self.users.len() + self.roles.len(), self.boundaries)
+impl Usage {
+    fn users(&self, arn: &str) -> impl Iterator<Item = &User> {
+        self.users.iter().filter(move |user| user.attached.managed.contains(arn))
+    }
+
+    fn roles(&self, arn: &str) -> impl Iterator<Item = &Role> {
+        self.roles.iter().filter(move |role| role.attached.managed.contains(arn))
+    }
+
+    /// By policy: how many have it attached, and as their boundary.
+    fn counts(&self) -> HashMap<&str, (usize, usize)> {
+        let mut counts: HashMap<&str, (usize, usize)> = HashMap::new();
+        let users = self.users.iter().map(|user| &user.attached);
+        for attached in users.chain(self.roles.iter().map(|role| &role.attached)) {
+            for arn in &attached.managed {
+                counts.entry(arn).or_default().0 += 1;
+            }
+            if let Some(arn) = &attached.boundary {
+                counts.entry(arn).or_default().1 += 1;
+            }
+        }
+        counts
     }
 }
 
@@ -110,18 +131,8 @@ impl Iam {
         }
     }
 
-    fn users(&self, arn: &str) -> Used {
-        let (users, roles) = (self.all::<User>(), self.all::<Role>());
-        let attached =
-            users.iter().map(|user| &user.attached).chain(roles.iter().map(|role| &role.attached));
-        let boundaries = attached.filter(|at| at.boundary.as_deref() == Some(arn)).count();
-        let users = users.iter().filter(|user| user.attached.managed.contains(arn));
-        let roles = roles.iter().filter(|role| role.attached.managed.contains(arn));
-        Used {
-            users: users.map(|u| json!({ "UserName": u.name, "UserId": u.id })).collect(),
-            roles: roles.map(|r| json!({ "RoleName": r.name, "RoleId": r.id })).collect(),
-            boundaries,
-        }
+    fn usage(&self) -> Usage {
+        Usage { users: self.all(), roles: self.all() }
     }
 }
 
@@ -204,10 +215,15 @@ fn list(call: &Call<'_>) -> Result<Output, ApiError> {
     if scope != "Local" {
         all.extend(aws_managed::all());
     }
+    let usage = call.iam.usage();
+    let counts = usage.counts();
     let mut shown: Vec<Value> = all
         .iter()
         .filter(|(_, policy)| policy.path.starts_with(&prefix))
-        .map(|(arn, policy)| answers::policy(policy, arn, call.iam.users(arn).counts()))
+        .map(|(arn, policy)| {
+            let used = counts.get(arn.as_str()).copied().unwrap_or_default();
+            answers::policy(policy, arn, used)
+        })
         .filter(|policy| !only_attached || policy["AttachmentCount"] != 0)
         .collect();
     shown.sort_by_key(named("Arn"));
@@ -220,7 +236,7 @@ fn list(call: &Call<'_>) -> Result<Output, ApiError> {
 
 async fn delete(call: &Call<'_>) -> Result<Output, ApiError> {
     let name = call.own()?;
-    if call.iam.users(call.name("PolicyArn")).counts() != (0, 0) {
+    if call.iam.usage().counts().contains_key(call.name("PolicyArn")) {
         return Err(fault("DeleteConflict", "Cannot delete a policy attached to entities."));
     }
     let check = |policy: &ManagedPolicy| match policy.versions.len() {
