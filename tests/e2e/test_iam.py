@@ -251,6 +251,24 @@ def test_session_token(access, user):
     aws.client(session).list_functions()
 
 
+def test_a_user_is_named_with_its_path(iam, access):
+    name = fresh_name("user")
+    mine = f"arn:aws:iam::{aws.ACCOUNT}:user/team/{name}"
+    assert iam.create_user(UserName=name, Path="/team/")["User"]["Arn"] == mine
+    iam.put_user_policy(UserName=name, PolicyName="p",
+                        PolicyDocument=document(allow("iam:GetUser", mine)))  # fmt: skip
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    theirs = dataclasses.replace(access, key=key["AccessKeyId"], secret=key["SecretAccessKey"])
+    own = aws.client(theirs, "iam")
+    assert own.get_user()["User"]["Arn"] == mine
+    assert own.get_user(UserName=name)["User"]["Arn"] == mine
+    _, message = denied(mine, "iam:ListAccessKeys", mine)
+    fails(("AccessDenied", message), own.list_access_keys)
+    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    iam.delete_user_policy(UserName=name, PolicyName="p")
+    iam.delete_user(UserName=name)
+
+
 def test_a_key_that_was_switched_off(iam, user):
     name, access = user(allow("*"))
     assert aws.send(access, "GET", "/2015-03-31/functions").status == 200

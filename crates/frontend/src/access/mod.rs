@@ -17,7 +17,7 @@ use lamplight_services::iam::evaluate::{Context, Question, Source, Verdict};
 use lamplight_services::iam::{Trust, Who};
 use lamplight_wire::{ApiError, Call};
 use serde_json::Value;
-use subject::Subject;
+use subject::{Asked, Subject};
 
 /// AWS: how Lambda is called in policies.
 const LAMBDA: &str = "lambda.amazonaws.com";
@@ -37,7 +37,9 @@ pub fn check(
         _ => None,
     };
     if parts.options.enforce && caller.who != Who::Root {
-        if let Some(subject) = subject::of(service, operation, scope, &call.input) {
+        let named = |kind: &str, name: &str| parts.iam.arn_of(kind, name);
+        let asked = Asked { service, operation, caller: &caller.arn, scope, named: &named };
+        if let Some(subject) = subject::of(&asked, &call.input) {
             let mut context = context(parts, head, (caller, scope));
             subject.describe(&mut context);
             let policy = subject.function.as_ref().and_then(|function| policy(parts, function));

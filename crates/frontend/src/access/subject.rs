@@ -7,6 +7,10 @@ use lamplight_model::{FunctionRef, Scope};
 use lamplight_services::iam::evaluate::Context;
 use serde_json::{Map, Value};
 
+/// AWS: these are about whoever asks, where they name no user.
+const OWN: [&str; 5] =
+    ["CreateAccessKey", "DeleteAccessKey", "GetUser", "ListAccessKeys", "UpdateAccessKey"];
+
 pub struct Subject {
     pub action: String,
     /// An ARN, or `*`.
@@ -33,13 +37,20 @@ impl Subject {
     }
 }
 
+/// A request, as far as it decides what it is about.
+pub struct Asked<'a> {
+    pub service: &'a str,
+    pub operation: &'a str,
+    /// The ARN of whoever asks.
+    pub caller: &'a str,
+    pub scope: &'a Scope,
+    /// The ARN of the `user` or `role` of a name, where there is one.
+    pub named: &'a dyn Fn(&str, &str) -> Option<String>,
+}
+
 /// `None`: nobody needs leave for it.
-pub fn of(
-    service: &str,
-    operation: &str,
-    scope: &Scope,
-    input: &Map<String, Value>,
-) -> Option<Subject> {
+pub fn of(asked: &Asked<'_>, input: &Map<String, Value>) -> Option<Subject> {
+    let Asked { service, operation, caller, scope, named } = *asked;
     let text = |name: &str| input.get(name).and_then(Value::as_str).filter(|t| !t.is_empty());
     let mut subject = Subject::new(&format!("{service}:{operation}"), "*");
     match service {
@@ -47,8 +58,15 @@ pub fn of(
         "sts" => return None,
         "iam" => {
             let account = &scope.account;
-            // AWS: without a name it is about whoever asks, which is for IAM to say.
-            let named = |kind: &str, name: &str| format!("arn:aws:iam::{account}:{kind}/{name}");
+            // What is about to be made has its path in the request.
+            let path = text("Path").unwrap_or("/");
+            let named = |kind: &str, name: &str| {
+                let new = || format!("arn:aws:iam::{account}:{kind}{path}{name}");
+                named(kind, name).unwrap_or_else(new)
+            };
+            if OWN.contains(&operation) {
+                subject.resource = caller.to_owned();
+            }
             if let Some(arn) = text("PolicyArn").filter(|_| text("RoleName").is_none()) {
                 subject.resource = arn.to_owned();
             }
@@ -200,7 +218,12 @@ mod tests {
     fn subject(service: &str, operation: &str, input: Value) -> (String, String) {
         let scope =
             Scope { account: AccountId::new("000000000000").unwrap(), region: "us-east-1".into() };
-        let subject = of(service, operation, &scope, input.as_object().unwrap()).unwrap();
+        let caller = "arn:aws:iam::000000000000:user/alice";
+        let named = |kind: &str, name: &str| {
+            (name == "old").then(|| format!("arn:aws:iam::000000000000:{kind}/x/old"))
+        };
+        let asked = Asked { service, operation, caller, scope: &scope, named: &named };
+        let subject = of(&asked, input.as_object().unwrap()).unwrap();
         (subject.action, subject.resource)
     }
 
@@ -278,6 +301,27 @@ mod tests {
                 json!({ "PolicyArn": "arn:p" }),
                 "iam:GetPolicy",
                 "arn:p".to_owned(),
+            ),
+            (
+                "iam",
+                "GetUser",
+                json!({}),
+                "iam:GetUser",
+                "arn:aws:iam::000000000000:user/alice".to_owned(),
+            ),
+            (
+                "iam",
+                "GetRole",
+                json!({ "RoleName": "old" }),
+                "iam:GetRole",
+                "arn:aws:iam::000000000000:role/x/old".to_owned(),
+            ),
+            (
+                "iam",
+                "CreateRole",
+                json!({ "RoleName": "new", "Path": "/y/" }),
+                "iam:CreateRole",
+                "arn:aws:iam::000000000000:role/y/new".to_owned(),
             ),
         ] {
             assert_eq!(subject(service, operation, input), (action.to_owned(), resource));

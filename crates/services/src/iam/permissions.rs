@@ -66,6 +66,15 @@ impl Iam {
         }
     }
 
+    /// The ARN of a user or a role that there is, with its path.
+    pub fn arn_of(&self, kind: &str, name: &str) -> Option<String> {
+        match kind {
+            "user" => self.find::<User>(name).map(|(user, _)| user.arn(&self.account)),
+            "role" => self.find::<Role>(name).map(|(role, _)| role.arn(&self.account)),
+            _ => None,
+        }
+    }
+
     /// The role of an ARN.
     pub(crate) fn role(&self, arn: &str) -> Option<Role> {
         let (role, _) = self.find::<Role>(arn.rsplit('/').next()?)?;
