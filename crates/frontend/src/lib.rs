@@ -18,7 +18,7 @@ pub use guests::Guests;
 pub use server::serve;
 
 use lamplight_env::Env;
-use lamplight_rpc::{Catalog, CodeSource, Counting, Documents, Layers, Manager, Objects};
+use lamplight_rpc::{Catalog, CodeSource, Counting, Documents, Images, Layers, Manager, Objects};
 use lamplight_services::iam::Iam;
 use lamplight_services::logs::Logs;
 use lamplight_services::sts::Sts;
@@ -42,6 +42,7 @@ pub struct Parts {
     pub auth: Auth,
     pub catalog: Arc<dyn Catalog>,
     pub layers: Arc<dyn Layers>,
+    pub images: Arc<dyn Images>,
     pub objects: Arc<dyn Objects>,
     pub documents: Arc<dyn Documents>,
     pub code: Arc<dyn CodeSource>,

@@ -24,6 +24,10 @@ pub struct Blueprint {
     pub hostname: String,
     pub cgroups: Cgroups,
     pub binds: Vec<Bind>,
+    /// Whether the sandbox sees the programs and libraries of the host.
+    pub host_system: bool,
+    /// Links to make: where, without a slash in front, and to what.
+    pub links: Vec<(String, String)>,
     pub tmp: Tmp,
     pub resolvers: Vec<IpAddr>,
     /// The seccomp program, one instruction in each number as the kernel lays it out.

@@ -76,7 +76,7 @@ fn skeleton(root: std::os::fd::BorrowedFd<'_>, blueprint: &Blueprint) -> Result<
     ] {
         make_directories(root, directory)?;
     }
-    for name in SYSTEM {
+    for name in SYSTEM.into_iter().filter(|_| blueprint.host_system) {
         if let Some(target) = system_link(name) {
             symlinkat(target, root, name).at(Step::MakeLink, name)?;
         }
@@ -89,6 +89,12 @@ fn skeleton(root: std::os::fd::BorrowedFd<'_>, blueprint: &Blueprint) -> Result<
         ("etc/mtab", "/proc/self/mounts"),
         ("var/tmp", "/tmp"),
     ] {
+        symlinkat(target, root, link).at(Step::MakeLink, link)?;
+    }
+    for (link, target) in &blueprint.links {
+        if let Some((parent, _)) = link.rsplit_once('/') {
+            make_directories(root, parent)?;
+        }
         symlinkat(target, root, link).at(Step::MakeLink, link)?;
     }
     let passwd = format!(

@@ -59,8 +59,9 @@ const DEVICES: [(&str, u32, u32); 5] = [
 pub fn open(blueprint: &Blueprint) -> Result<Vec<Source>, Fault> {
     let mut sources = Vec::new();
     let runtimes = runtime_directories();
+    let host = blueprint.host_system;
     let names = SYSTEM.into_iter().chain(ETC).chain(runtimes.iter().map(String::as_str));
-    for name in names {
+    for name in names.filter(|_| host) {
         let path = format!("/{name}");
         let system = SYSTEM.contains(&name);
         let found =

@@ -13,7 +13,7 @@ use lamplight_control::placement::OneMachine;
 use lamplight_env::{Env, Tasks};
 use lamplight_frontend::auth::{Caller, Keys};
 use lamplight_frontend::{Auth, Downloads, FunctionDocuments, Guests, Options, Parts};
-use lamplight_remote::ObjectStore;
+use lamplight_remote::{ObjectStore, Registries};
 use lamplight_rpc::{Documents, LogSink, Worker};
 use lamplight_sandbox::{Launcher, Mode, Swept};
 use lamplight_services::iam::Iam;
@@ -163,6 +163,7 @@ impl Server {
             iam: identities.iam,
             catalog: Arc::clone(&catalog) as _,
             code: Arc::clone(&catalog) as _,
+            images: Arc::new(Registries::new(&env)),
             objects: Arc::new(ObjectStore::new(env.clone(), config.s3.clone())),
             layers: Arc::new(layers),
             documents,

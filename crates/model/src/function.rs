@@ -43,7 +43,19 @@ pub struct CodeRef {
     pub size: u64,
     /// Where it came from, where the caller asked to have that kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub object: Option<S3Object>,
+    pub origin: Option<Origin>,
+}
+
+/// Where code came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    Object(S3Object),
+    Image {
+        /// As it was asked for.
+        name: String,
+        /// With the digest of what was pulled.
+        resolved: String,
+    },
 }
 
 /// An object of S3.
@@ -55,8 +67,19 @@ pub struct S3Object {
 }
 
 impl CodeRef {
-    /// AWS: `CodeSha256`, the digest in base64.
-    pub fn sha256_base64(&self) -> String {
+    /// AWS: `CodeSize`; 0 for images.
+    pub fn shown_size(&self) -> u64 {
+        match self.origin {
+            Some(Origin::Image { .. }) => 0,
+            _ => self.size,
+        }
+    }
+
+    /// AWS: `CodeSha256`, the digest in base64; of an image its own digest in hexadecimal.
+    pub fn code_sha256(&self) -> String {
+        if let Some(Origin::Image { resolved, .. }) = &self.origin {
+            return resolved.rsplit(':').next().unwrap_or_default().to_owned();
+        }
         let digit = |at: usize| self.digest.get(2 * at..2 * at + 2);
         let bytes = (0..self.digest.len() / 2)
             .filter_map(|at| u8::from_str_radix(digit(at)?, 16).ok())
@@ -225,7 +248,7 @@ mod tests {
         assert!(!version.is_published_state_of(&changed));
         assert!(!latest.is_published_state_of(&latest));
         assert_eq!(FunctionRecord::from_bytes(&version.to_bytes()).unwrap(), version);
-        assert_eq!(version.code.sha256_base64(), "AP8=");
+        assert_eq!(version.code.code_sha256(), "AP8=");
     }
 
     #[test]
@@ -240,7 +263,7 @@ mod tests {
 
     #[test]
     fn layers_are_read_as_they_are_written() {
-        let layer = r#"[{"arn":"arn:aws:lambda:r:000000000000:layer:l:1","code":{"digest":"01","size":2,"object":{"bucket":"b","key":"k","version":null}},"unzipped":3}]"#;
+        let layer = r#"[{"arn":"arn:aws:lambda:r:000000000000:layer:l:1","code":{"digest":"01","size":2,"origin":{"Object":{"bucket":"b","key":"k","version":null}}},"unzipped":3}]"#;
         let bytes = FORMAT_2.replace("\"layers\":[]", &format!("\"layers\":{layer}"));
         let record = FunctionRecord::from_bytes(bytes.as_bytes()).unwrap();
         let packages: Vec<&str> = record.packages().map(|code| code.digest.as_str()).collect();

@@ -4,6 +4,7 @@
 
 mod alias;
 mod arn;
+mod bundle;
 mod function;
 mod layer;
 pub mod limits;
@@ -12,9 +13,10 @@ mod target;
 
 pub use alias::AliasRecord;
 pub use arn::{AccountId, FunctionArn, FunctionRef, NameError, Qualifier, Scope};
+pub use bundle::{BundleHead, BundleLayer, HEAD_BYTES, ImageConfig, ImageOverrides, MAGIC};
 pub use function::{
-    CodeRef, FunctionRecord, FunctionSettings, LastUpdate, PackageType, Pending, Provisioned,
-    Published, S3Object, State,
+    CodeRef, FunctionRecord, FunctionSettings, LastUpdate, Origin, PackageType, Pending,
+    Provisioned, Published, S3Object, State,
 };
 pub use layer::{LayerArn, LayerRef, LayerVersion, LayerVersionArn};
 pub use runtime::{Language, Runtime};

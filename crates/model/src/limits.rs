@@ -14,6 +14,10 @@ pub const CLIENT_CONTEXT: usize = 3_583;
 pub const ZIPPED_CODE: usize = 52_428_800;
 /// Code and layers, unpacked.
 pub const UNZIPPED_CODE: u64 = 262_144_000;
+/// Layers of an image as its registry has them, all together. AWS: 10 GB, unpacked.
+pub const IMAGE_PACKED: usize = 512 * 1024 * 1024;
+/// An image, unpacked.
+pub const IMAGE: u64 = 10 * 1024 * 1024 * 1024;
 /// Layers of a function.
 pub const LAYERS: usize = 5;
 /// Entries of one zip file.

@@ -1,6 +1,6 @@
 //! One immutable state of a function version: all that a worker needs to run it.
 
-use crate::{FunctionArn, Qualifier};
+use crate::{FunctionArn, ImageOverrides, Qualifier};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub struct Target {
     pub environment: BTreeMap<String, String>,
     /// Lower-case hex SHA-256 of the zip file.
     pub code: String,
+    /// What it says of the start of its image; `None` where its code is a zip file.
+    pub image: Option<ImageOverrides>,
     /// The same of its layers, the first at the bottom.
     pub layers: Vec<String>,
     pub log_group: String,

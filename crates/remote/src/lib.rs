@@ -1,9 +1,11 @@
-//! What Lamplight fetches from other servers: objects of S3.
+//! What Lamplight fetches from other servers: objects of S3, container images.
 //!
 //! Invariants: only what the configuration or a request names is asked for; every wait has an end
 //! and every answer a limit. Nothing here is kept: callers store what they fetch.
 
 mod http;
+mod registry;
 mod s3;
 
+pub use registry::Registries;
 pub use s3::{ObjectStore, S3};

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_model::{
-    AliasRecord, FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, Provisioned,
-    Qualifier, S3Object, Scope, Target,
+    AliasRecord, FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, Origin, Provisioned,
+    Qualifier, Scope, Target,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub struct NewFunction {
     pub settings: FunctionSettings,
     pub zip: Bytes,
     /// Where it came from, to be kept.
-    pub object: Option<S3Object>,
+    pub origin: Option<Origin>,
     pub tags: BTreeMap<String, String>,
     /// Makes version 1 along with it, and answers with that.
     pub publish: bool,
@@ -49,7 +49,7 @@ pub struct AliasChange {
 pub struct CodeChange {
     pub zip: Bytes,
     /// Where it came from, to be kept.
-    pub object: Option<S3Object>,
+    pub origin: Option<Origin>,
     pub architectures: Option<Vec<String>>,
     pub revision_id: Option<String>,
     /// Checks everything, changes nothing.

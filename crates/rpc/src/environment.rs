@@ -118,6 +118,9 @@ pub trait Worker: Send + Sync {
 
     /// Whether this machine can run `runtime`; the error says how to get it.
     fn can_run(&self, runtime: &str) -> Result<(), String>;
+
+    /// Whether this machine can run container images; the error says what is missing.
+    fn can_run_images(&self) -> Result<(), String>;
 }
 
 /// Told by a worker when an environment ended without being asked to.
@@ -128,6 +131,8 @@ pub type Ended = mpsc::UnboundedSender<EnvironmentId>;
 pub struct Prepared {
     /// Bytes.
     pub unzipped: u64,
+    /// Whether it is a container image.
+    pub image: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

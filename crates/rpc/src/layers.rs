@@ -3,7 +3,7 @@
 use crate::CatalogError;
 use async_trait::async_trait;
 use bytes::Bytes;
-use lamplight_model::{LayerArn, LayerVersion, LayerVersionArn, S3Object, Scope};
+use lamplight_model::{LayerArn, LayerVersion, LayerVersionArn, Origin, Scope};
 use std::sync::Arc;
 
 /// What a new version is made of.
@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub struct LayerUpload {
     pub zip: Bytes,
     /// Where it came from, to be kept.
-    pub object: Option<S3Object>,
+    pub origin: Option<Origin>,
     pub description: String,
     pub runtimes: Option<Vec<String>>,
     pub architectures: Option<Vec<String>>,

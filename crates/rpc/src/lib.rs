@@ -5,6 +5,7 @@ mod catalog;
 mod documents;
 mod environment;
 mod guests;
+mod images;
 mod layers;
 mod logs;
 mod objects;
@@ -19,6 +20,7 @@ pub use environment::{
     Placement, PrepareError, Prepared, Provisioning, Slot, StartError, Throttled, Worker,
 };
 pub use guests::{Guests, RoleCredentials};
+pub use images::{ImageError, Images, PulledImage};
 pub use layers::{LayerFilter, LayerUpload, Layers, PublishedLayer};
 pub use logs::{LogEvent, LogSink};
 pub use objects::{FetchedObject, ObjectError, Objects};

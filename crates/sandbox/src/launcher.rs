@@ -4,7 +4,7 @@ use crate::cgroup::Cgroups;
 use crate::network::Network;
 use crate::remains::Remains;
 use crate::sandbox::{Layout, Parts, Sandbox};
-use crate::{Egress, Mode, Options, SandboxError, Spec, memfd, seccomp};
+use crate::{Egress, Mode, Options, SandboxError, Spec, System, memfd, seccomp};
 use lamplight_env::Env;
 use lamplight_init::channel;
 use lamplight_init::protocol::{Bind, Blueprint, FromInit, Isolation, RUNTIME_API, Tmp, ToInit};
@@ -260,6 +260,13 @@ fn blueprint(shared: &Shared, spec: &Spec, slot: u32) -> Blueprint {
         source: bind.source.to_string_lossy().into_owned(),
         target: bind.target.clone(),
     });
+    let links = match &spec.system {
+        System::Host => Vec::new(),
+        System::Own { links } => {
+            let inside = |link: &str| link.trim_start_matches('/').to_owned();
+            links.iter().map(|(link, target)| (inside(link), target.clone())).collect()
+        }
+    };
     let resolvers = match &shared.options.egress {
         Egress::Denied => Vec::new(),
         Egress::Internet { resolvers, .. } => resolvers.clone(),
@@ -269,6 +276,8 @@ fn blueprint(shared: &Shared, spec: &Spec, slot: u32) -> Blueprint {
         hostname: spec.id.clone(),
         cgroups: Default::default(),
         binds: binds.collect(),
+        host_system: matches!(spec.system, System::Host),
+        links,
         tmp: Tmp {
             bytes: u64::from(spec.tmp_mb) << 20,
             inodes: u64::from(spec.tmp_mb) * INODES_PER_MB,

@@ -210,6 +210,7 @@ mod tests {
         let spec = Spec {
             id: "a".to_owned(),
             binds: vec![bind("/code", "/var/task"), bind("/layer", "/opt")],
+            system: Default::default(),
             memory_mb: 128,
             tmp_mb: 1,
         };

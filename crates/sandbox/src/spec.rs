@@ -52,10 +52,21 @@ pub struct Spec {
     /// Shown read-only. Files must be readable by everybody: the program runs as a user that owns
     /// nothing on the host. Directories above a source need not be.
     pub binds: Vec<Bind>,
+    pub system: System,
     /// Limit of memory in MiB, `/tmp` not counted. Also sets the share of CPU.
     pub memory_mb: u32,
     /// Size of `/tmp` in MiB.
     pub tmp_mb: u32,
+}
+
+/// Where programs and libraries come from.
+#[derive(Debug, Clone, Default)]
+pub enum System {
+    /// The host's `/usr` and what belongs to it.
+    #[default]
+    Host,
+    /// The binds, and these links: where, such as `/bin`, and to what. Namespaces only.
+    Own { links: Vec<(String, String)> },
 }
 
 /// The host's `source` seen as `target`, such as `/var/task`.
@@ -95,10 +106,17 @@ impl Spec {
         if self.memory_mb == 0 || self.tmp_mb == 0 {
             return bad("memory and /tmp must be at least 1 MiB");
         }
+        let plain =
+            |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
+        if let System::Own { links } = &self.system {
+            for (link, target) in links {
+                let relative = link.strip_prefix('/').unwrap_or_default();
+                if !relative.split('/').all(plain) || target.is_empty() || target.contains('\0') {
+                    return bad("a link is not a plain path to a path");
+                }
+            }
+        }
         for bind in &self.binds {
-            let plain = |part: &str| {
-                !part.is_empty() && part != "." && part != ".." && !part.contains('\0')
-            };
             let Some(relative) = bind.target.strip_prefix('/') else {
                 return bad("a target is not absolute");
             };
@@ -122,6 +140,7 @@ mod tests {
         let spec = |id: &str, target: &str| Spec {
             id: id.to_owned(),
             binds: vec![Bind { source: "/x".into(), target: target.to_owned() }],
+            system: System::Host,
             memory_mb: 128,
             tmp_mb: 512,
         };

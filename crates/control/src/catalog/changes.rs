@@ -17,9 +17,7 @@ use std::sync::Arc;
 impl Core {
     fn check_runtime(&self, settings: &FunctionSettings) -> Result<(), CatalogError> {
         if settings.package_type == PackageType::Image {
-            return Err(CatalogError::Invalid(
-                "Functions of package type Image cannot be run here yet.".to_owned(),
-            ));
+            return self.parts.worker.can_run_images().map_err(CatalogError::Invalid);
         }
         let (Some(runtime), Some(_)) = (&settings.runtime, &settings.handler) else {
             return Err(CatalogError::Invalid(
@@ -43,7 +41,7 @@ impl Core {
         arn: FunctionArn,
         new: NewFunction,
     ) -> Result<Arc<FunctionRecord>, CatalogError> {
-        let NewFunction { settings, zip, object, tags, publish } = new;
+        let NewFunction { settings, zip, origin, tags, publish } = new;
         tables::key(&arn).map_err(of_store)?;
         self.check_runtime(&settings)?;
         let _one_at_a_time = self.functions.lock(&arn).await;
@@ -55,8 +53,8 @@ impl Core {
         let layers = settings.layers.clone();
         let _layers_stay = self.hold(&layers)?;
         self.forget_namesake(&FunctionRef { function: arn.clone(), qualifier: None }).await?;
-        let mut stored = self.store_code(zip, &layers).await?;
-        stored.code.object = object;
+        let mut stored = self.store_code(zip, (settings.package_type, &layers)).await?;
+        stored.code.origin = origin;
         let birth = Birth {
             name: arn.name.to_string(),
             settings,
@@ -85,8 +83,10 @@ impl Core {
         machine::guard_update(arn, &old.record, change.revision_id.as_deref())?;
         let (more, less) = (copies(change.publish, &change.zip), old.record.code.size);
         self.check_storage(&arn.scope, more, less)?;
-        let mut stored = self.store_code(change.zip, &old.record.settings.layers).await?;
-        stored.code.object = change.object;
+        let settings = &old.record.settings;
+        let kind = (settings.package_type, settings.layers.as_slice());
+        let mut stored = self.store_code(change.zip, kind).await?;
+        stored.code.origin = change.origin;
         if change.dry_run {
             self.discard(&stored.code.digest).await;
             return Ok(Arc::clone(&old.record));

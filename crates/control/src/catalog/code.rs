@@ -8,8 +8,8 @@ use super::service::{Core, FunctionCatalog};
 use super::snapshot::Function;
 use super::versions::Write;
 use bytes::Bytes;
-use lamplight_model::{CodeRef, FunctionArn, FunctionRecord, LayerRef, Scope, limits};
-use lamplight_rpc::CatalogError;
+use lamplight_model::{CodeRef, FunctionArn, FunctionRecord, LayerRef, PackageType, Scope, limits};
+use lamplight_rpc::{CatalogError, PrepareError, Prepared};
 use lamplight_store::{Blob, Digest, StoreError};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,12 +49,12 @@ impl Core {
         }
     }
 
-    /// Checks, stores and unpacks code that is to run with `layers`. What nobody uses is gone again
-    /// after an error.
+    /// Checks, stores and unpacks code of a kind that is to run with `layers`. What nobody uses
+    /// is gone again after an error.
     pub async fn store_code(
         &self,
         zip: Bytes,
-        layers: &[LayerRef],
+        (kind, layers): (PackageType, &[LayerRef]),
     ) -> Result<Stored, CatalogError> {
         let size = zip.len() as u64;
         let hashed = self.env().tasks.spawn_blocking(move || Blob::new(zip)).await;
@@ -70,12 +70,12 @@ impl Core {
                 tracing::info!(digest, ?error, "code is refused");
                 of_prepare(error)
             })?;
-            check_unzipped(prepared.unzipped, layers)?;
+            check_prepared(prepared, kind, layers)?;
             Ok(prepared.unzipped)
         };
         match prepared.await {
             Ok(unzipped) => {
-                Ok(Stored { code: CodeRef { digest, size, object: None }, unzipped, _gate: gate })
+                Ok(Stored { code: CodeRef { digest, size, origin: None }, unzipped, _gate: gate })
             }
             Err(error) => {
                 self.discard(&digest).await;
@@ -167,7 +167,7 @@ impl FunctionCatalog {
         zip: Bytes,
     ) -> Result<Stored, CatalogError> {
         self.core().check_storage(scope, zip.len() as u64, 0)?;
-        self.core().store_code(zip, &[]).await
+        self.core().store_code(zip, (PackageType::Zip, &[])).await
     }
 
     pub(crate) async fn discard_layer(&self, stored: Stored) {
@@ -187,6 +187,19 @@ impl Drop for Held<'_> {
         for layer in self.layers {
             snapshot.release(&layer.code);
         }
+    }
+}
+
+fn check_prepared(
+    prepared: Prepared,
+    kind: PackageType,
+    layers: &[LayerRef],
+) -> Result<(), CatalogError> {
+    match (kind, prepared.image) {
+        (PackageType::Zip, false) => check_unzipped(prepared.unzipped, layers),
+        // Images have a limit of their own, which unpacking minds.
+        (PackageType::Image, true) => Ok(()),
+        _ => Err(of_prepare(PrepareError::BadZip("it is another kind of package".to_owned()))),
     }
 }
 

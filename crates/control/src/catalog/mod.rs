@@ -14,7 +14,7 @@
 //! - A published version never changes but for its state, and its number is never used again.
 //! - Layers are counted before the repair loop starts; see [`super::layers`].
 //!
-//! Not here: images; validation of what the service model describes.
+//! Not here: validation of what the service model describes.
 
 mod aliases;
 mod changes;

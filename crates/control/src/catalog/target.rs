@@ -1,6 +1,6 @@
 //! From a stored function to what a worker runs.
 
-use lamplight_model::{FunctionArn, FunctionRecord, Target};
+use lamplight_model::{FunctionArn, FunctionRecord, ImageOverrides, PackageType, Target};
 use std::time::Duration;
 
 pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
@@ -29,11 +29,25 @@ pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
         code: record.code.digest.clone(),
+        image: (settings.package_type == PackageType::Image).then(|| overrides(record)),
         layers: settings.layers.iter().map(|layer| layer.code.digest.clone()).collect(),
         log_group: logging("LogGroup")
             .map_or_else(|| format!("/aws/lambda/{}", arn.name), str::to_owned),
         log_format: log_format.to_owned(),
         application_log_level: level("ApplicationLogLevel"),
         system_log_level: level("SystemLogLevel"),
+    }
+}
+
+fn overrides(record: &FunctionRecord) -> ImageOverrides {
+    let config = record.settings.echoed.get("ImageConfig");
+    let texts = |member: &str| {
+        let texts = config?.get(member)?.as_array()?.iter();
+        Some(texts.filter_map(|text| Some(text.as_str()?.to_owned())).collect())
+    };
+    ImageOverrides {
+        entry_point: texts("EntryPoint"),
+        command: texts("Command"),
+        working_directory: record.echoed_text("ImageConfig", "WorkingDirectory").map(str::to_owned),
     }
 }

@@ -82,7 +82,7 @@ impl Core {
         let _one_at_a_time = self.functions.lock(arn).await;
         let latest = self.named(&function)?;
         machine::guard_update(arn, &latest.record, publication.revision_id.as_deref())?;
-        let current = latest.record.code.sha256_base64();
+        let current = latest.record.code.code_sha256();
         if let Some(meant) = publication.code_sha256.filter(|meant| *meant != current) {
             return Err(CatalogError::Invalid(format!(
                 "CodeSHA256 ({meant}) is different from current CodeSHA256 in $LATEST ({current}). \

@@ -71,7 +71,7 @@ impl Core {
         tables::last_key(&layer).map_err(of_store)?;
         let _one_at_a_time = self.layers.lock(&layer).await;
         let mut stored = self.catalog.store_layer(&layer.scope, upload.zip).await?;
-        stored.code.object = upload.object;
+        stored.code.origin = upload.origin;
         let (last, rev) = self.index().last(&layer).unzip();
         let arn = layer.version(last.unwrap_or(0) + 1);
         let version = LayerVersion {

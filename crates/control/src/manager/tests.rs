@@ -32,12 +32,16 @@ impl Worker for Numbers {
     }
 
     async fn prepare(&self, _: &str, _: &Path) -> Result<Prepared, PrepareError> {
-        Ok(Prepared { unzipped: 0 })
+        Ok(Prepared { unzipped: 0, image: false })
     }
 
     async fn forget(&self, _: &str) {}
 
     fn can_run(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn can_run_images(&self) -> Result<(), String> {
         Ok(())
     }
 }
@@ -65,6 +69,7 @@ fn target() -> Arc<Target> {
         tmp_mb: 512,
         environment: Default::default(),
         code: String::new(),
+        image: None,
         layers: Vec::new(),
         log_group: String::new(),
         log_format: String::new(),

@@ -60,6 +60,7 @@ impl Bench {
         Spec {
             id: id.to_owned(),
             binds: vec![Bind { source: task, target: "/var/task".to_owned() }],
+            system: Default::default(),
             memory_mb: 128,
             tmp_mb: 16,
         }

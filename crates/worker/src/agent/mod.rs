@@ -7,23 +7,26 @@
 
 mod environment;
 mod failure;
+mod image;
+mod making;
 mod process;
 mod program;
 mod table;
 
 use crate::code::CodeCache;
-use crate::logs::{Capture, Destination, Identity, Style};
+use crate::logs::{Capture, Destination, Style};
 use crate::runtime_api::{self, RuntimeApi};
-use crate::runtimes::{RuntimePlan, Runtimes};
+use crate::runtimes::Runtimes;
 use async_trait::async_trait;
-use environment::{Environment, Home, Start, Visit};
+use environment::{Environment, Home, Visit};
 use lamplight_env::{Env, Stop};
-use lamplight_model::{Runtime, Target};
+use lamplight_model::Target;
 use lamplight_rpc::{
     CodeSource, Ended, EnvironmentId, Guests, Invocation, LogSink, Outcome, PrepareError, Prepared,
     StartError, Worker,
 };
-use lamplight_sandbox::{Bind, Launcher, Program, Sandbox, Spec};
+use lamplight_sandbox::{Launcher, Mode, Sandbox, Spec};
+use making::Shown;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
@@ -134,33 +137,19 @@ impl Agent {
             .ok_or_else(|| StartError::Code("the unpacked code is gone".to_owned()))
     }
 
-    /// The directory to show as `/opt`.
-    async fn layers(&self, layers: &[String]) -> Result<PathBuf, StartError> {
-        if layers.is_empty() {
-            return Ok(self.parts.empty.clone());
-        }
-        for layer in layers {
-            self.code(layer).await?;
-        }
-        let merged = self.parts.code.merged(layers).await;
-        merged.map_err(|error| StartError::Code(error.to_string()))
-    }
-
     async fn launch(
         &self,
         id: EnvironmentId,
         target: &Target,
-        plan: &RuntimePlan,
-        (code, opt): (PathBuf, PathBuf),
+        shown: Shown,
     ) -> Result<Home, StartError> {
-        let bind = |source: PathBuf, target: &str| Bind { source, target: target.into() };
-        let mut binds = vec![bind(code, "/var/task"), bind(opt, "/opt")];
-        binds.extend(plan.binds.iter().map(|(source, inside)| bind(source.clone(), inside)));
-        if let Some(client) = plan.client {
-            binds.push(bind(client.directory(&self.parts.clients), "/var/runtime"));
-        }
-        let spec =
-            Spec { id: id.to_string(), binds, memory_mb: target.memory_mb, tmp_mb: target.tmp_mb };
+        let spec = Spec {
+            id: id.to_string(),
+            binds: shown.binds,
+            system: shown.system,
+            memory_mb: target.memory_mb,
+            tmp_mb: target.tmp_mb,
+        };
         let failed = |error: &dyn std::fmt::Display| StartError::Sandbox(error.to_string());
         let mut sandbox = self.parts.launcher.launch(spec).await.map_err(|e| failed(&e))?;
         let listener = sandbox.listener().ok_or_else(|| failed(&"it has no listener"))?;
@@ -169,7 +158,7 @@ impl Agent {
         let serving = tasks.spawn(runtime_api::serve(listener, Arc::clone(&api)));
         let serving = serving.abort_handle();
         let visit = self.visit(&sandbox).await.inspect_err(|_| serving.abort())?;
-        Ok(Home { sandbox, api, serving, visit, capture: self.capture(target, plan) })
+        Ok(Home { sandbox, api, serving, visit, capture: self.capture(target, shown.framed) })
     }
 
     /// Opens the API to the programs in a sandbox.
@@ -181,14 +170,14 @@ impl Agent {
         Ok(Some(Visit { endpoint, serving: guests.serve(listener) }))
     }
 
-    fn capture(&self, target: &Target, plan: &RuntimePlan) -> Arc<Capture> {
+    fn capture(&self, target: &Target, framed: bool) -> Arc<Capture> {
         let env = &self.parts.env;
         Arc::new(Capture::new(Destination {
             scope: target.function.scope.clone(),
             group: target.log_group.clone(),
             stream: program::log_stream(target, &*env.clock, &*env.random),
             style: Style::of(target),
-            framed: plan.client.is_some(),
+            framed,
             sink: Arc::clone(&self.parts.logs),
             clock: Arc::clone(&env.clock),
         }))
@@ -223,48 +212,10 @@ impl Agent {
         target: Arc<Target>,
         initialization: &str,
     ) -> Result<Arc<Environment>, StartError> {
-        let mut plan = self
-            .parts
-            .runtimes
-            .find(&target.runtime)
-            .map_err(|missing| StartError::RuntimeMissing(missing.to_string()))?;
-        let code = self.code(&target.code).await?;
-        let opt = self.layers(&target.layers).await?;
-        let can_start = plan.pick_bootstrap(&|inside| {
-            [("/var/task/", &code), ("/opt/", &opt)].iter().any(|(prefix, dir)| {
-                inside.strip_prefix(prefix).is_some_and(|below| is_executable(&dir.join(below)))
-            })
-        });
-        let home = self.launch(id, &target, &plan, (code, opt)).await?;
-        let program = can_start.then(|| {
-            let locate = |inside: &str| home.sandbox.locate(inside);
-            let credentials = self.guests.get().map(|guests| guests.credentials(&target));
-            let place = program::Place {
-                endpoint: home.visit.as_ref().map(|visit| visit.endpoint.as_str()),
-                credentials: credentials.as_ref(),
-                runtime_api: home.sandbox.runtime_api(),
-                locate: &locate,
-                log_stream: home.capture.stream(),
-                initialization,
-                execution_env: plan.execution_env.as_deref(),
-                framed: plan.client.is_some(),
-            };
-            Program {
-                argv: program::wrapped(plan.argv(&locate), &target, &locate),
-                env: program::variables(&target, &place),
-                cwd: locate("/var/task").to_string_lossy().into_owned(),
-            }
-        });
-        let identity = Identity {
-            runtime_version: plan.version(&target.runtime),
-            runtime_version_arn: Runtime::version_arn(
-                &target.function.scope.region,
-                &target.runtime,
-            ),
-            function: target.function.name.to_string(),
-            version: target.version.to_string(),
+        let (home, start) = match &target.image {
+            None => self.on_host(id, &target, initialization).await?,
+            Some(overrides) => self.on_image(id, (&target, overrides), initialization).await?,
         };
-        let start = Start { program, identity };
         let environment = Environment::new(target, self.parts.env.clone(), home, start);
         let environment = Arc::new(environment);
         // Alone in its statement: the table is not locked while the environment ends.
@@ -337,6 +288,16 @@ impl Worker for Agent {
     fn can_run(&self, runtime: &str) -> Result<(), String> {
         self.parts.runtimes.find(runtime).map(drop).map_err(|missing| missing.to_string())
     }
+
+    fn can_run_images(&self) -> Result<(), String> {
+        match self.parts.launcher.mode() {
+            Mode::Namespaces => Ok(()),
+            Mode::Process => Err(
+                "Container images need isolation \"namespaces\", which this server does not have."
+                    .to_owned(),
+            ),
+        }
+    }
 }
 
 /// Freezes environments that are between calls, until the server stops.
@@ -353,9 +314,4 @@ async fn freeze_idle(agent: Weak<Agent>, mut stop: Stop) {
             environment.freeze_if_idle(FREEZE_AFTER).await;
         }
     }
-}
-
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

@@ -3,7 +3,10 @@
 use lamplight_env::{Clock, Random, Timestamp};
 use lamplight_model::{Language, Runtime, Target};
 use lamplight_rpc::RoleCredentials;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Of containers whose image says nothing.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What the sandbox says about itself.
 pub struct Place<'a> {
@@ -47,6 +50,45 @@ pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
         ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned()),
         ("AWS_LAMBDA_LOG_FORMAT", target.log_format.clone()),
     ];
+    with_reserved(target, place, defaults.map(|(name, value)| (name.to_owned(), value)))
+}
+
+/// The variables of an image, under those of its function. AWS: no defaults for what an image says
+/// itself or does without.
+pub fn image_variables(
+    target: &Target,
+    place: &Place<'_>,
+    image: &[String],
+) -> Vec<(String, String)> {
+    let own = image.iter().filter_map(|variable| variable.split_once('='));
+    with_reserved(target, place, own.map(|(name, value)| (name.to_owned(), value.to_owned())))
+}
+
+/// The command with its program as a path: one without a slash is looked for in `PATH` inside the
+/// unpacked image at `root`, as a container does.
+pub fn looked_up(mut argv: Vec<String>, env: &[(String, String)], root: &Path) -> Vec<String> {
+    let Some(program) = argv.first_mut().filter(|program| !program.contains('/')) else {
+        return argv;
+    };
+    let path = env.iter().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, path)| path);
+    let places = path.split(':').map(|dir| format!("{}/{program}", dir.trim_end_matches('/')));
+    // Links of an image lead somewhere in the image: that one is there has to do.
+    let there = |place: &String| {
+        place.starts_with('/')
+            && std::fs::symlink_metadata(root.join(place.trim_start_matches('/'))).is_ok()
+    };
+    if let Some(found) = places.into_iter().find(there) {
+        *program = found;
+    }
+    argv
+}
+
+fn with_reserved(
+    target: &Target,
+    place: &Place<'_>,
+    defaults: impl IntoIterator<Item = (String, String)>,
+) -> Vec<(String, String)> {
+    let at = |inside: &str| (place.locate)(inside).to_string_lossy().into_owned();
     let reserved = [
         ("_HANDLER", target.handler.clone()),
         ("AWS_REGION", target.function.scope.region.to_string()),
@@ -58,8 +100,8 @@ pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
         ("AWS_LAMBDA_LOG_GROUP_NAME", target.log_group.clone()),
         ("AWS_LAMBDA_LOG_STREAM_NAME", place.log_stream.to_owned()),
         ("AWS_LAMBDA_RUNTIME_API", place.runtime_api.to_owned()),
-        ("LAMBDA_TASK_ROOT", task.clone()),
-        ("LAMBDA_RUNTIME_DIR", runtime.clone()),
+        ("LAMBDA_TASK_ROOT", at("/var/task")),
+        ("LAMBDA_RUNTIME_DIR", at("/var/runtime")),
     ];
     let optional = [
         ("AWS_EXECUTION_ENV", place.execution_env.map(str::to_owned)),
@@ -78,7 +120,7 @@ pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
     let endpoint = place.endpoint.map(|url| ("AWS_ENDPOINT_URL", url.to_owned()));
     let mut all = std::collections::BTreeMap::new();
     let name = |(name, value): (&str, String)| (name.to_owned(), value);
-    all.extend(defaults.map(name));
+    all.extend(defaults);
     all.extend(endpoint.map(name));
     all.extend(target.environment.clone());
     all.extend(reserved.map(name));
@@ -152,6 +194,7 @@ mod tests {
                 .map(|(k, v)| (k.to_owned(), v.to_owned()))
                 .into(),
             code: String::new(),
+            image: None,
             layers: Vec::new(),
             log_group: "/aws/lambda/thumbs".into(),
             log_format: "Text".into(),

@@ -3,6 +3,7 @@
 use super::error::CodeError;
 use super::merge;
 use super::shelf::{Shelf, Summary, is_digest};
+use lamplight_model::ImageConfig;
 use lamplight_rpc::{PrepareError, Prepared};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -40,13 +41,13 @@ impl CodeCache {
     pub async fn prepare(&self, digest: &str, zip: &Path) -> Result<Prepared, PrepareError> {
         // What is there does not wait behind others' uploads.
         if let Some(summary) = self.complete(digest) {
-            return Ok(Prepared { unzipped: summary.unzipped });
+            return Ok(prepared(&summary));
         }
         let zip = zip.to_owned();
         let work = move |shelf: &Shelf, digest: &str| shelf.unpack(digest, &zip);
         check(digest)?;
         let summary = self.alone(digest, work).await?;
-        Ok(Prepared { unzipped: summary.unzipped })
+        Ok(prepared(&summary))
     }
 
     /// The directory to show as `/var/task`, where the code was prepared. Reads one small file.
@@ -71,6 +72,11 @@ impl CodeCache {
             self.alone(&key, move |shelf, key| shelf.merge(key, &layers)).await?;
         }
         Ok(opt)
+    }
+
+    /// What an image says of its start; `None` for other code.
+    pub fn image(&self, digest: &str) -> Option<ImageConfig> {
+        self.complete(digest)?.image
     }
 
     fn complete(&self, digest: &str) -> Option<Summary> {
@@ -128,4 +134,8 @@ fn check(digest: &str) -> Result<(), CodeError> {
         true => Ok(()),
         false => Err(CodeError::Digest(digest.chars().take(80).collect())),
     }
+}
+
+fn prepared(summary: &Summary) -> Prepared {
+    Prepared { unzipped: summary.unzipped, image: summary.image.is_some() }
 }

@@ -2,7 +2,7 @@
 //! promise.
 
 use super::error::UnzipError;
-use lamplight_model::limits::{UNZIPPED_CODE, ZIP_ENTRIES};
+use lamplight_model::limits::{IMAGE, UNZIPPED_CODE, ZIP_ENTRIES};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) const AWS: Self =
         Self { entries: ZIP_ENTRIES, bytes: UNZIPPED_CODE, cpu: Duration::from_secs(30) };
+    pub(super) const IMAGE: Self =
+        Self { entries: 1_000_000, bytes: IMAGE, cpu: Duration::from_secs(300) };
 }
 
 /// What is left of [`Limits`]. Made on the thread that unpacks and used on no other.

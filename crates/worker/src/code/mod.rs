@@ -6,12 +6,13 @@
 //! that is refused leaves no byte behind. Layers are unpacked like code, and laid over each other once
 //! for every list of them.
 //!
-//! Absences: images are not here; neither is fetching (the blob store hands over a
+//! Absences: fetching is not here (the blob store hands over a
 //! file). Nothing is evicted: whoever knows which code is in use says [`CodeCache::forget`].
 
 mod cache;
 mod central;
 mod error;
+mod image;
 mod limits;
 mod links;
 mod merge;

@@ -9,8 +9,10 @@
 //! Everything here blocks. Callers see to it that one digest has one caller at a time.
 
 use super::error::CodeError;
+use super::image;
 use super::limits::Limits;
-use super::unzip::{Contents, unzip};
+use super::unzip::unzip;
+use lamplight_model::ImageConfig;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -22,13 +24,16 @@ use std::path::{Path, PathBuf};
 const VERSION: u32 = 1;
 const PARTIAL: &str = ".partial-";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Summary {
     version: u32,
     /// Files, links and directories.
     pub nodes: u64,
     /// Bytes.
     pub unzipped: u64,
+    /// Of a container image, whose root the directory then is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageConfig>,
 }
 
 #[derive(Debug)]
@@ -87,12 +92,18 @@ impl Shelf {
             // Closed until complete.
             DirBuilder::new().mode(0o700).create(dir).map_err(CodeError::Keep)?;
         }
-        let contents = unzip(&file, &task, &Limits::AWS)?;
-        self.keep(digest, &partial, contents).map_err(CodeError::Keep)
+        let (image, contents) = if image::is_bundle(&file).map_err(CodeError::Hash)? {
+            let (config, contents) = image::unpack(&file, &task, &Limits::IMAGE)?;
+            (Some(config), contents)
+        } else {
+            (None, unzip(&file, &task, &Limits::AWS)?)
+        };
+        let summary =
+            Summary { version: VERSION, nodes: contents.nodes, unzipped: contents.bytes, image };
+        self.keep(digest, &partial, summary).map_err(CodeError::Keep)
     }
 
-    fn keep(&self, digest: &str, partial: &Partial, contents: Contents) -> io::Result<Summary> {
-        let summary = Summary { version: VERSION, nodes: contents.nodes, unzipped: contents.bytes };
+    fn keep(&self, digest: &str, partial: &Partial, summary: Summary) -> io::Result<Summary> {
         for dir in [&partial.path.join("task"), &partial.path] {
             fs::set_permissions(dir, Permissions::from_mode(0o755))?;
         }

@@ -50,7 +50,7 @@ impl Worker for FakeWorker {
             return Err(PrepareError::TooLarge);
         }
         self.unpacked.lock().unwrap().insert(digest.to_owned());
-        Ok(Prepared { unzipped: content.len() as u64 })
+        Ok(Prepared { unzipped: content.len() as u64, image: content.starts_with(b"image") })
     }
 
     async fn forget(&self, digest: &str) {
@@ -62,6 +62,10 @@ impl Worker for FakeWorker {
             "ruby3.3" => Err("ruby is not installed".to_owned()),
             _ => Ok(()),
         }
+    }
+
+    fn can_run_images(&self) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -185,6 +189,9 @@ impl Worker for CutWorker {
     fn can_run(&self, runtime: &str) -> Result<(), String> {
         self.0.can_run(runtime)
     }
+    fn can_run_images(&self) -> Result<(), String> {
+        self.0.can_run_images()
+    }
 }
 
 /// Notes what is forgotten, and fails when told to.
@@ -302,7 +309,7 @@ pub fn zip(content: &str) -> Bytes {
 }
 
 pub fn new(settings: FunctionSettings, content: &str) -> NewFunction {
-    NewFunction { settings, zip: zip(content), object: None, tags: BTreeMap::new(), publish: false }
+    NewFunction { settings, zip: zip(content), origin: None, tags: BTreeMap::new(), publish: false }
 }
 
 pub fn code(content: &str) -> CodeChange {

@@ -102,6 +102,11 @@ async fn refusals_have_the_texts_that_clients_match_on() {
         text(catalog.add("b", "huge").await),
         "Unzipped size must be smaller than 262144000 bytes"
     );
+    // Not even the file of an image, which a zip function could run as well.
+    assert_eq!(
+        text(catalog.add("b", "image").await),
+        "Could not unzip uploaded file. Please check your file, then try to upload again."
+    );
     let with_runtime =
         |runtime: &str| FunctionSettings { runtime: Some(runtime.into()), ..settings() };
     let name = arn("b");

@@ -15,7 +15,7 @@ fn pending(name: &str, content: &str) -> FunctionRecord {
     let birth = Birth {
         name: name.into(),
         settings: settings(),
-        code: CodeRef { digest: digest(content), size: 1, object: None },
+        code: CodeRef { digest: digest(content), size: 1, origin: None },
         tags: Default::default(),
         generation: 1,
     };

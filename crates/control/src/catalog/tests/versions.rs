@@ -26,7 +26,7 @@ async fn a_version_is_pending_then_active_and_stays_as_it_is() {
     let before = catalog.get(&function).unwrap();
     let publication = Publication {
         description: Some("first".into()),
-        code_sha256: Some(before.code.sha256_base64()),
+        code_sha256: Some(before.code.code_sha256()),
         revision_id: Some(before.revision_id.clone()),
     };
     let version = catalog.publish(&function, publication).await.unwrap();
@@ -80,7 +80,7 @@ async fn nothing_new_is_no_new_version() {
 async fn guards_and_refusals_have_the_recorded_texts() {
     let (_world, catalog) = one_active().await;
     let function = named("thumbs");
-    let current = catalog.get(&function).unwrap().code.sha256_base64();
+    let current = catalog.get(&function).unwrap().code.code_sha256();
     let other = Publication { code_sha256: Some("other".into()), ..Publication::default() };
     assert_eq!(
         text(catalog.publish(&function, other).await),

@@ -27,8 +27,8 @@ pub fn of(scope: &Scope, record: &FunctionRecord, detail: Detail) -> Map<String,
     set("Runtime", json!(settings.runtime));
     set("Role", json!(settings.role));
     set("Handler", json!(settings.handler));
-    set("CodeSize", json!(record.code.size));
-    set("CodeSha256", json!(record.code.sha256_base64()));
+    set("CodeSize", json!(record.code.shown_size()));
+    set("CodeSha256", json!(record.code.code_sha256()));
     set("Description", json!(settings.description));
     set("Timeout", json!(settings.timeout));
     set("MemorySize", json!(settings.memory_mb));
@@ -167,7 +167,7 @@ mod tests {
                 layers: vec![],
                 echoed: Map::new(),
             },
-            code: CodeRef { digest: "00ff10".into(), size: 7, object: None },
+            code: CodeRef { digest: "00ff10".into(), size: 7, origin: None },
             state: State::Pending,
             last_update: LastUpdate::Never,
             revision_id: "r".into(),

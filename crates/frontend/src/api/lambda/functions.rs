@@ -5,7 +5,7 @@ use super::configuration::{self, Detail};
 use super::pages::{marker, next_marker, page_size};
 use super::settings::{self, flag, invalid, text};
 use super::{Request, catalog_error, code_signing, function_ref, layers, package, tags};
-use lamplight_model::{FunctionRecord, FunctionRef, Qualifier, limits};
+use lamplight_model::{FunctionRecord, FunctionRef, Origin, Qualifier, limits};
 use lamplight_rpc::{CatalogError, CodeChange, Listing, NewFunction};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
@@ -20,9 +20,7 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
     let mut settings = settings::create(input)?;
     settings.layers = layers::of_function(request)?.unwrap_or_default();
     let package = match input.get("Code") {
-        Some(Value::Object(code)) => {
-            package::of_function(request, code, settings.package_type).await?
-        }
+        Some(Value::Object(code)) => package::of_function(request, code, &settings).await?,
         _ => return Err(invalid("Please provide a source for function code.")),
     };
     let tags = tags::given(input)?;
@@ -33,7 +31,7 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
     let new = NewFunction {
         settings,
         zip: package.zip,
-        object: package.object,
+        origin: package.origin,
         tags,
         publish: flag(input, "Publish"),
     };
@@ -53,10 +51,18 @@ pub async fn get(request: &Request<'_>) -> Result<Output, ApiError> {
     let mut members = Map::new();
     let shown = shown(request, &record, function.qualifier.as_ref()).members;
     members.insert("Configuration".to_owned(), Value::Object(shown));
-    let mut code = json!({ "RepositoryType": "S3", "Location": location });
-    if let Some(object) = &record.code.object {
-        code["ResolvedS3Object"] = package::resolved(object);
-    }
+    let code = match &record.code.origin {
+        // AWS: an image is where its registry has it, and cannot be downloaded from here.
+        Some(Origin::Image { name, resolved }) => {
+            json!({ "RepositoryType": "ECR", "ImageUri": name, "ResolvedImageUri": resolved })
+        }
+        Some(Origin::Object(object)) => json!({
+            "RepositoryType": "S3",
+            "Location": location,
+            "ResolvedS3Object": package::resolved(object),
+        }),
+        None => json!({ "RepositoryType": "S3", "Location": location }),
+    };
     members.insert("Code".to_owned(), code);
     let whole = FunctionRef { qualifier: None, ..function };
     let latest = request.parts.catalog.get(&whole).map_err(catalog_error)?;
@@ -106,10 +112,14 @@ pub async fn update_code(request: &Request<'_>) -> Result<Output, ApiError> {
     let input = request.input;
     let function = function_ref(request)?;
     let record = request.parts.catalog.get(&function).map_err(catalog_error)?;
-    let package = package::of_function(request, input, record.settings.package_type).await?;
+    let mut settings = record.settings.clone();
+    if let Some(architectures) = settings::texts(input, "Architectures") {
+        settings.architectures = architectures;
+    }
+    let package = package::of_function(request, input, &settings).await?;
     let change = CodeChange {
         zip: package.zip,
-        object: package.object,
+        origin: package.origin,
         architectures: input.get("Architectures").and_then(|list| {
             let list = list.as_array()?.iter();
             Some(list.filter_map(|item| Some(item.as_str()?.to_owned())).collect())

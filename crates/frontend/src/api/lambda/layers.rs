@@ -5,7 +5,7 @@ use super::configuration::last_modified;
 use super::pages::{marker, next_marker, page_size};
 use super::settings::{invalid, text, texts};
 use super::{Request, catalog_error, layer_policies, package};
-use lamplight_model::{LayerArn, LayerRef, LayerVersionArn, limits};
+use lamplight_model::{LayerArn, LayerRef, LayerVersionArn, Origin, limits};
 use lamplight_rpc::{LayerFilter, LayerUpload, PublishedLayer};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
@@ -19,7 +19,7 @@ pub async fn publish(request: &Request<'_>) -> Result<Output, ApiError> {
     };
     let upload = LayerUpload {
         zip: package.zip,
-        object: package.object,
+        origin: package.origin,
         description: text(input, "Description").unwrap_or_default(),
         runtimes: texts(input, "CompatibleRuntimes"),
         architectures: texts(input, "CompatibleArchitectures"),
@@ -162,10 +162,10 @@ fn with_content(request: &Request<'_>, layer: &PublishedLayer) -> Result<Output,
     members.insert("LayerArn".to_owned(), json!(layer.arn.layer.to_string()));
     let mut content = json!({
         "Location": request.parts.downloads.location(request, &code.digest)?,
-        "CodeSha256": code.sha256_base64(),
+        "CodeSha256": code.code_sha256(),
         "CodeSize": code.size,
     });
-    if let Some(object) = &code.object {
+    if let Some(Origin::Object(object)) = &code.origin {
         content["ResolvedS3Object"] = package::resolved(object);
     }
     members.insert("Content".to_owned(), content);

@@ -1,11 +1,11 @@
-//! Zip files of requests: sent inline, or fetched from S3.
+//! The code of requests: zip files sent inline or fetched from S3, and images.
 
 use super::Request;
 use super::settings::{invalid, text};
 use base64::Engine as _;
 use bytes::Bytes;
-use lamplight_model::{PackageType, S3Object, limits};
-use lamplight_rpc::ObjectError;
+use lamplight_model::{FunctionSettings, Origin, PackageType, S3Object, limits};
+use lamplight_rpc::{ImageError, ObjectError};
 use lamplight_wire::ApiError;
 use serde_json::{Map, Value, json};
 use std::any::Any;
@@ -14,7 +14,7 @@ use std::any::Any;
 pub struct Package {
     pub zip: Bytes,
     /// Where it came from, where the request asked to have that kept.
-    pub object: Option<S3Object>,
+    pub origin: Option<Origin>,
     _share: Option<Box<dyn Any + Send + Sync>>,
 }
 
@@ -22,17 +22,15 @@ pub struct Package {
 pub async fn of_function(
     request: &Request<'_>,
     code: &Map<String, Value>,
-    package_type: PackageType,
+    settings: &FunctionSettings,
 ) -> Result<Package, ApiError> {
-    match package_type {
+    match settings.package_type {
         PackageType::Zip if given(code, "ImageUri") => {
             return Err(invalid(
                 "Please don't provide ImageUri when updating a function with packageType Zip.",
             ));
         }
-        PackageType::Image => {
-            return Err(invalid("Container images are not supported by this server yet."));
-        }
+        PackageType::Image => return image(request, code, settings).await,
         PackageType::Zip => {}
     }
     zip_file(request, code, "Please provide a source for function code.").await
@@ -84,7 +82,30 @@ async fn zip_file(
         )
         .with_status(413));
     }
-    Ok(Package { zip: zip.into(), object: None, _share: None })
+    Ok(Package { zip: zip.into(), origin: None, _share: None })
+}
+
+async fn image(
+    request: &Request<'_>,
+    code: &Map<String, Value>,
+    settings: &FunctionSettings,
+) -> Result<Package, ApiError> {
+    let Some(name) = text(code, "ImageUri") else {
+        return Err(invalid(
+            "Please provide ImageUri when updating a function with packageType Image.",
+        ));
+    };
+    let architecture = settings.architectures.first().map_or("x86_64", String::as_str);
+    let pulled = request.parts.images.pull(&name, architecture).await;
+    let pulled = pulled.map_err(|error| match error {
+        ImageError::Unreachable(text) => ApiError::new("ServiceException", text).with_status(503),
+        refused => invalid(refused.to_string()),
+    })?;
+    Ok(Package {
+        zip: pulled.bundle,
+        origin: Some(Origin::Image { name, resolved: pulled.resolved }),
+        _share: Some(pulled.share),
+    })
 }
 
 /// The zip file is copied also where only a reference is asked for: code has to be there when the
@@ -97,7 +118,7 @@ async fn from_s3(request: &Request<'_>, object: S3Object, keep: bool) -> Result<
     let resolved = S3Object { version: fetched.version.or(object.version), ..object };
     Ok(Package {
         zip: fetched.bytes,
-        object: keep.then_some(resolved),
+        origin: keep.then_some(Origin::Object(resolved)),
         _share: Some(fetched.share),
     })
 }

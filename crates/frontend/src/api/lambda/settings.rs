@@ -58,6 +58,13 @@ pub fn create(input: &Map<String, Value>) -> Result<FunctionSettings, ApiError> 
         settings.architectures = architectures;
     }
     apply(&mut settings, input)?;
+    let given = |name: &str| input.get(name).is_some_and(|value| !value.is_null());
+    if package_type == PackageType::Image && ["Handler", "Runtime", "Layers"].into_iter().any(given)
+    {
+        return Err(invalid(
+            "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.",
+        ));
+    }
     if package_type == PackageType::Zip {
         // AWS: the model does not require them, the service does.
         if settings.runtime.is_none() {

@@ -25,7 +25,13 @@ pub(crate) fn hold(mode: &str, instance: &str, run_dir: &str, jail: &str) {
         let launcher = Launcher::new(options, Env::system()).expect("a launcher");
         let mut held = Vec::new();
         for id in ["one", "two"] {
-            let spec = Spec { id: id.to_owned(), binds: Vec::new(), memory_mb: 128, tmp_mb: 1 };
+            let spec = Spec {
+                id: id.to_owned(),
+                binds: Vec::new(),
+                memory_mb: 128,
+                tmp_mb: 1,
+                system: Default::default(),
+            };
             let sandbox = launcher.launch(spec).await.expect("a sandbox");
             let argv = ["/bin/sh", "-c", "sleep 1000 & sleep 1000"].map(str::to_owned).to_vec();
             let program = Program { argv, env: Vec::new(), cwd: "/".to_owned() };

@@ -5,6 +5,7 @@ mod cache;
 mod fuzz;
 mod good;
 mod hostile;
+mod image;
 mod links;
 mod merge;
 

@@ -1,0 +1,200 @@
+//! Container images from registries that speak the protocol of OCI.
+//!
+//! Invariants: what is handed on has the digests that its manifest names; a token goes to the
+//! registry that asked for it and to nobody else. Absences: passwords, so private repositories
+//! only where the registry gives tokens to anybody who reaches it; layers compressed with zstd.
+
+mod manifest;
+mod name;
+mod token;
+
+use crate::http::{Client, HttpError, read};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use lamplight_env::Env;
+use lamplight_model::{BundleHead, BundleLayer, limits};
+use lamplight_rpc::{ImageError, Images, PulledImage};
+use lamplight_wire::sigv4;
+use manifest::{Descriptor, Manifest};
+use name::Name;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+/// A manifest, a configuration or a token, bytes.
+const DOCUMENT: usize = 4 * 1024 * 1024;
+const REDIRECTS: usize = 5;
+/// Images that are in memory at a time.
+const AT_A_TIME: usize = 2;
+
+#[derive(Debug, Error)]
+enum PullError {
+    #[error("there is no such image")]
+    Missing,
+    #[error("the image cannot be used")]
+    Unsupported,
+    #[error("the image is too large")]
+    TooLarge,
+    #[error("the registry answers {0}")]
+    Refused(StatusCode),
+    #[error("{0}")]
+    Http(#[from] HttpError),
+    #[error("a request cannot be made: {0}")]
+    Request(#[from] http::Error),
+    #[error("what arrived is not what was asked for")]
+    Digest,
+}
+
+pub struct Registries {
+    client: Client,
+    room: Arc<Semaphore>,
+}
+
+impl Registries {
+    pub fn new(env: &Env) -> Self {
+        Self { client: Client::new(env.tasks.clone()), room: Arc::new(Semaphore::new(AT_A_TIME)) }
+    }
+
+    async fn bundle(&self, name: &Name, architecture: &str) -> Result<(Bytes, String), PullError> {
+        let mut pull = Pull { client: &self.client, name, token: None };
+        let (mut bytes, mut digest) = pull.manifest(&name.reference).await?;
+        let mut manifest = parsed(&bytes)?;
+        if manifest.is_index() {
+            let picked = manifest.pick(architecture).ok_or(PullError::Unsupported)?.to_owned();
+            (bytes, digest) = pull.manifest(&picked).await?;
+            manifest = parsed(&bytes)?;
+        }
+        let config = manifest.config.as_ref().ok_or(PullError::Unsupported)?;
+        let config = pull.blob(config, DOCUMENT).await?;
+        let config = manifest::config(&config).ok_or(PullError::Unsupported)?;
+        let mut layers = Vec::new();
+        for layer in &manifest.layers {
+            let gzip = layer.gzip().ok_or(PullError::Unsupported)?;
+            layers.push(BundleLayer { size: layer.size, gzip });
+        }
+        let all = layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
+        if all > limits::IMAGE_PACKED as u64 {
+            return Err(PullError::TooLarge);
+        }
+        let head = BundleHead { format: BundleHead::FORMAT, config, layers };
+        let mut bundle = BytesMut::from(&head.to_bytes()[..]);
+        for layer in &manifest.layers {
+            bundle.extend_from_slice(&pull.blob(layer, limits::IMAGE_PACKED).await?);
+        }
+        Ok((bundle.freeze(), digest))
+    }
+}
+
+#[async_trait]
+impl Images for Registries {
+    async fn pull(&self, text: &str, architecture: &str) -> Result<PulledImage, ImageError> {
+        let missing = || ImageError::Missing(text.to_owned());
+        let name = Name::parse(text).ok_or_else(missing)?;
+        let share = Arc::clone(&self.room).acquire_owned().await.map_err(|_| missing())?;
+        match self.bundle(&name, architecture).await {
+            Ok((bundle, digest)) => {
+                let resolved = name.resolved(&digest);
+                Ok(PulledImage { bundle, resolved, share: Box::new(share) })
+            }
+            Err(PullError::Missing) => Err(missing()),
+            Err(PullError::Unsupported) => Err(ImageError::Unsupported(text.to_owned())),
+            Err(PullError::TooLarge) => {
+                Err(ImageError::TooLarge(text.to_owned(), limits::IMAGE_PACKED))
+            }
+            Err(error) => {
+                tracing::warn!(%error, image = text, "an image cannot be pulled");
+                Err(ImageError::Unreachable(format!("The image {text} cannot be pulled: {error}")))
+            }
+        }
+    }
+}
+
+/// One pull, with the token that it was given.
+struct Pull<'a> {
+    client: &'a Client,
+    name: &'a Name,
+    token: Option<String>,
+}
+
+impl Pull<'_> {
+    /// A manifest and its digest.
+    async fn manifest(&mut self, reference: &str) -> Result<(Bytes, String), PullError> {
+        let response = self.get(&format!("manifests/{reference}")).await?;
+        let bytes = read(response.into_body(), DOCUMENT).await?;
+        let digest = digest(&bytes);
+        match reference.starts_with("sha256:") && reference != digest {
+            true => Err(PullError::Digest),
+            false => Ok((bytes, digest)),
+        }
+    }
+
+    async fn blob(&mut self, blob: &Descriptor, limit: usize) -> Result<Bytes, PullError> {
+        let size = usize::try_from(blob.size).ok().filter(|size| *size <= limit);
+        let size = size.ok_or(PullError::TooLarge)?;
+        let response = self.get(&format!("blobs/{}", blob.digest)).await?;
+        let bytes = read(response.into_body(), size).await?;
+        match bytes.len() == size && digest(&bytes) == blob.digest {
+            true => Ok(bytes),
+            false => Err(PullError::Digest),
+        }
+    }
+
+    async fn get(&mut self, path: &str) -> Result<Response<Incoming>, PullError> {
+        let address = self.name.address(path);
+        let mut response = self.follow(&address).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && self.token.is_none() {
+            let challenge = response.headers().get(WWW_AUTHENTICATE);
+            let challenge = challenge.and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let realm = token::address(challenge);
+            let realm = realm.ok_or(PullError::Refused(StatusCode::UNAUTHORIZED))?;
+            let answer = self.client.send(Request::get(realm).body(Empty::new())?).await?;
+            let answer = read(answer.into_body(), DOCUMENT).await?;
+            let token = token::read(&answer);
+            self.token = Some(token.ok_or(PullError::Refused(StatusCode::UNAUTHORIZED))?);
+            response = self.follow(&address).await?;
+        }
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            // Registries do not tell strangers what is not there from what is not theirs.
+            StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(PullError::Missing)
+            }
+            status => Err(PullError::Refused(status)),
+        }
+    }
+
+    /// Blobs are often elsewhere, where the token is none of anybody's business.
+    async fn follow(&self, address: &str) -> Result<Response<Incoming>, PullError> {
+        let mut uri: Uri = address.parse().map_err(http::Error::from)?;
+        let own = uri.authority().cloned();
+        for _ in 0..REDIRECTS {
+            let mut request = Request::get(uri.clone()).header(ACCEPT, manifest::ACCEPT);
+            if let Some(token) = self.token.as_ref().filter(|_| uri.authority() == own.as_ref()) {
+                request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+            }
+            let response = self.client.send(request.body(Empty::new())?).await?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+            let to = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            let next: Uri = to.unwrap_or_default().parse().map_err(http::Error::from)?;
+            let mut parts = next.into_parts();
+            parts.scheme = parts.scheme.or_else(|| uri.scheme().cloned());
+            parts.authority = parts.authority.or_else(|| uri.authority().cloned());
+            uri = Uri::from_parts(parts).map_err(http::Error::from)?;
+        }
+        Err(PullError::Refused(StatusCode::LOOP_DETECTED))
+    }
+}
+
+fn parsed(bytes: &[u8]) -> Result<Manifest, PullError> {
+    serde_json::from_slice(bytes).map_err(|_| PullError::Unsupported)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", sigv4::hex(&sigv4::sha256(bytes)))
+}

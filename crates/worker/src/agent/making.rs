@@ -1,0 +1,136 @@
+//! Sandboxes for targets: on the programs of this machine for zip files, on their own root for
+//! container images; with what to start in them.
+
+use super::environment::{Home, Start};
+use super::{Agent, image, program};
+use crate::logs::Identity;
+use lamplight_model::{ImageOverrides, Runtime, Target};
+use lamplight_rpc::{EnvironmentId, StartError, Worker};
+use lamplight_sandbox::{Bind, Program, System};
+use std::path::{Path, PathBuf};
+
+/// What a sandbox shows.
+pub(super) struct Shown {
+    pub binds: Vec<Bind>,
+    pub system: System,
+    /// Whether the runtime client is ours, which writes its messages as frames.
+    pub framed: bool,
+}
+
+/// A sandbox, and what to start in it.
+type Made = (Home, Start);
+
+impl Agent {
+    /// The directory to show as `/opt`.
+    async fn layers(&self, layers: &[String]) -> Result<PathBuf, StartError> {
+        if layers.is_empty() {
+            return Ok(self.parts.empty.clone());
+        }
+        for layer in layers {
+            self.code(layer).await?;
+        }
+        let merged = self.parts.code.merged(layers).await;
+        merged.map_err(|error| StartError::Code(error.to_string()))
+    }
+
+    /// A sandbox on the programs of this machine.
+    pub(super) async fn on_host(
+        &self,
+        id: EnvironmentId,
+        target: &Target,
+        initialization: &str,
+    ) -> Result<Made, StartError> {
+        let mut plan = self
+            .parts
+            .runtimes
+            .find(&target.runtime)
+            .map_err(|missing| StartError::RuntimeMissing(missing.to_string()))?;
+        let code = self.code(&target.code).await?;
+        let opt = self.layers(&target.layers).await?;
+        let can_start = plan.pick_bootstrap(&|inside| {
+            [("/var/task/", &code), ("/opt/", &opt)].iter().any(|(prefix, dir)| {
+                inside.strip_prefix(prefix).is_some_and(|below| is_executable(&dir.join(below)))
+            })
+        });
+        let bind = |source: PathBuf, target: &str| Bind { source, target: target.into() };
+        let mut binds = vec![bind(code, "/var/task"), bind(opt, "/opt")];
+        binds.extend(plan.binds.iter().map(|(source, inside)| bind(source.clone(), inside)));
+        if let Some(client) = plan.client {
+            binds.push(bind(client.directory(&self.parts.clients), "/var/runtime"));
+        }
+        let framed = plan.client.is_some();
+        let shown = Shown { binds, system: System::Host, framed };
+        let home = self.launch(id, target, shown).await?;
+        let program = can_start.then(|| {
+            let locate = |inside: &str| home.sandbox.locate(inside);
+            let credentials = self.guests.get().map(|guests| guests.credentials(target));
+            let place = program::Place {
+                endpoint: home.visit.as_ref().map(|visit| visit.endpoint.as_str()),
+                credentials: credentials.as_ref(),
+                runtime_api: home.sandbox.runtime_api(),
+                locate: &locate,
+                log_stream: home.capture.stream(),
+                initialization,
+                execution_env: plan.execution_env.as_deref(),
+                framed: plan.client.is_some(),
+            };
+            Program {
+                argv: program::wrapped(plan.argv(&locate), target, &locate),
+                env: program::variables(target, &place),
+                cwd: locate("/var/task").to_string_lossy().into_owned(),
+            }
+        });
+        let arn = Runtime::version_arn(&target.function.scope.region, &target.runtime);
+        let identity = identity(target, plan.version(&target.runtime), arn);
+        Ok((home, Start { program, identity }))
+    }
+
+    /// A sandbox on a container image.
+    pub(super) async fn on_image(
+        &self,
+        id: EnvironmentId,
+        (target, overrides): (&Target, &ImageOverrides),
+        initialization: &str,
+    ) -> Result<Made, StartError> {
+        self.can_run_images().map_err(StartError::Code)?;
+        let root = self.code(&target.code).await?;
+        let config = self.parts.code.image(&target.code);
+        let config = config.ok_or_else(|| StartError::Code("it is no image".to_owned()))?;
+        let (binds, system) =
+            image::shown(&root).map_err(|error| StartError::Code(error.to_string()))?;
+        let shown = Shown { binds, system, framed: false };
+        let home = self.launch(id, target, shown).await?;
+        let (argv, cwd) = config.start(overrides);
+        let credentials = self.guests.get().map(|guests| guests.credentials(target));
+        let place = program::Place {
+            endpoint: home.visit.as_ref().map(|visit| visit.endpoint.as_str()),
+            credentials: credentials.as_ref(),
+            runtime_api: home.sandbox.runtime_api(),
+            locate: &|inside| inside.into(),
+            log_stream: home.capture.stream(),
+            initialization,
+            execution_env: None,
+            framed: false,
+        };
+        let env = program::image_variables(target, &place, &config.environment);
+        let argv = program::looked_up(argv, &env, &root);
+        let program = (!argv.is_empty()).then_some(Program { argv, env, cwd });
+        // An image has no runtime version to tell of.
+        let identity = identity(target, String::new(), String::new());
+        Ok((home, Start { program, identity }))
+    }
+}
+
+fn identity(target: &Target, runtime_version: String, runtime_version_arn: String) -> Identity {
+    Identity {
+        runtime_version,
+        runtime_version_arn,
+        function: target.function.name.to_string(),
+        version: target.version.to_string(),
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
