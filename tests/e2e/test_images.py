@@ -158,6 +158,8 @@ def test_images_that_cannot_be_used_are_refused(client, images, function):
         create(client, f"{images.name}/app:good", Handler="x.y")
     update = client.update_function_code
     name = create(client, f"{images.name}/app:good")
+    with pytest.raises(ClientError, match="Please don't provide Handler or Runtime or Layer"):
+        client.update_function_configuration(FunctionName=name, Handler="x.y")
     without = "Please provide ImageUri when updating a function with packageType Image."
     refused(without, update, FunctionName=name, ZipFile=code.python("x = 1\n"))
     zipped = function("def handler(event, context): return 1\n")

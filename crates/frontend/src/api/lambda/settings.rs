@@ -58,13 +58,6 @@ pub fn create(input: &Map<String, Value>) -> Result<FunctionSettings, ApiError> 
         settings.architectures = architectures;
     }
     apply(&mut settings, input)?;
-    let given = |name: &str| input.get(name).is_some_and(|value| !value.is_null());
-    if package_type == PackageType::Image && ["Handler", "Runtime", "Layers"].into_iter().any(given)
-    {
-        return Err(invalid(
-            "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.",
-        ));
-    }
     if package_type == PackageType::Zip {
         // AWS: the model does not require them, the service does.
         if settings.runtime.is_none() {
@@ -84,6 +77,14 @@ pub fn create(input: &Map<String, Value>) -> Result<FunctionSettings, ApiError> 
 /// What UpdateFunctionConfiguration does: members that are absent stay as they are. Layers have to
 /// be looked up, so they are not for this pure function.
 pub fn apply(settings: &mut FunctionSettings, input: &Map<String, Value>) -> Result<(), ApiError> {
+    let given = |name: &str| input.get(name).is_some_and(|value| !value.is_null());
+    if settings.package_type == PackageType::Image
+        && ["Handler", "Runtime", "Layers"].into_iter().any(given)
+    {
+        return Err(invalid(
+            "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.",
+        ));
+    }
     if let Some(role) = text(input, "Role") {
         settings.role = role;
     }
