@@ -10,6 +10,7 @@ mod downloads;
 mod guests;
 mod invoke;
 mod server;
+mod stalling;
 
 pub use api::lambda::FunctionDocuments;
 pub use auth::Auth;

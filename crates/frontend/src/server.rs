@@ -2,10 +2,11 @@
 
 use crate::Parts;
 use crate::api;
-use crate::body::{Bodies, Refused};
+use crate::body::{self, Allowance, Bodies, Refused};
+use crate::stalling::Stalling;
 use bytes::Bytes;
 use http::request::Parts as Head;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
@@ -24,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 /// Sockets that are open at the same time; further clients wait in the backlog.
-const CONNECTIONS: usize = 4096;
+pub(crate) const CONNECTIONS: usize = 4096;
 /// The same for one environment.
 const GUEST_CONNECTIONS: usize = 64;
 /// A request's head has to be there within this time.
@@ -95,7 +96,7 @@ async fn connection((stream, peer): (TcpStream, Peer), parts: Arc<Parts>, bodies
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(256 * 1024)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Stalling::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
@@ -111,13 +112,16 @@ async fn connection((stream, peer): (TcpStream, Peer), parts: Arc<Parts>, bodies
 
 async fn handle(parts: &Arc<Parts>, bodies: &Bodies, request: Request<Incoming>) -> Reply {
     let request_id = parts.env.random.uuid();
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     if head.uri.path() == "/_lamplight/health" {
         return Response::new(whole(Bytes::from_static(b"ok\n")));
     }
     if let Some(requested) = parts.downloads.requested(&head, &*parts.env.clock) {
         return match requested {
-            Ok(digest) => download(parts, &digest, &request_id).await,
+            Ok(digest) => match parts.downloads.send(&*parts.code, &digest).await {
+                Ok(zip) => zip.map(Either::Right),
+                Err(error) => refusal(None, &error, &request_id),
+            },
             Err(error) => refusal(None, &error, &request_id),
         };
     }
@@ -126,43 +130,68 @@ async fn handle(parts: &Arc<Parts>, bodies: &Bodies, request: Request<Incoming>)
         Err(error) => return refusal(None, &error, &request_id),
     };
     let service = route.service;
-    match answer(parts, bodies, (&head, body), &route, &request_id).await {
+    let body = match receive(parts, bodies, (&mut head, body), &route).await {
+        Ok(body) => body,
+        Err(error) => return refusal(Some(service), &error, &request_id),
+    };
+    match answer(parts, (&head, body), &route, &request_id).await {
         Ok(reply) => reply,
         Err(error) => refusal(Some(service), &error, &request_id),
     }
 }
 
-/// The steps of every request. Its signature covers its body, so the body comes first.
+/// The whole body of a request that may have one. The head keeps its share of the memory for the
+/// operation, which may need as much again.
+async fn receive(
+    parts: &Parts,
+    bodies: &Bodies,
+    (head, body): (&mut Head, Incoming),
+    route: &Route,
+) -> Result<Bytes, ApiError> {
+    if let Err(error) = parts.auth.precheck(head, &*parts.env.clock) {
+        body::refuse(body).await;
+        return Err(error);
+    }
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let (allowance, name) = limit(route);
+    let refused = |refused| match refused {
+        Refused::TooLarge => ApiError::new(
+            "RequestEntityTooLargeException",
+            format!(
+                "Request must be smaller than {} bytes for the {name} operation",
+                allowance.limit
+            ),
+        )
+        .with_status(413),
+        Refused::Busy => ApiError::new(
+            "TooManyRequestsException",
+            "The server holds as many requests as its memory allows. Please try again.",
+        )
+        .with_status(429)
+        .with("Reason", "CallerRateLimitExceeded")
+        .with("retryAfterSeconds", "1"),
+        Refused::Stalled => {
+            ApiError::new("RequestTimeout", "The request body did not arrive in time.")
+                .with_status(408)
+        }
+        Refused::Broken => {
+            ApiError::new("SerializationException", "The request body broke off.").with_status(400)
+        }
+    };
+    let (body, share) = bodies.read(body, allowance).await.map_err(refused)?;
+    head.extensions.insert(share);
+    Ok(body)
+}
+
+/// The steps of every request that has arrived. Its signature covers its body.
 async fn answer(
     parts: &Arc<Parts>,
-    bodies: &Bodies,
-    (head, body): (&Head, Incoming),
+    (head, body): (&Head, Bytes),
     route: &Route,
     request_id: &str,
 ) -> Result<Reply, ApiError> {
-    let (limit, name) = limit(route);
-    let too_large = || {
-        ApiError::new(
-            "RequestEntityTooLargeException",
-            format!("Request must be smaller than {limit} bytes for the {name} operation"),
-        )
-        .with_status(413)
-    };
-    let (body, _share) = match body.is_end_stream() {
-        true => (Bytes::new(), None),
-        false => match bodies.read(body, limit).await {
-            Ok((body, share)) => (body, Some(share)),
-            Err(Refused::TooLarge) => return Err(too_large()),
-            Err(Refused::Stalled) => {
-                return Err(ApiError::new("RequestTimeout", "The request body did not arrive.")
-                    .with_status(408));
-            }
-            Err(Refused::Broken) => {
-                return Err(ApiError::new("SerializationException", "The request body broke off.")
-                    .with_status(400));
-            }
-        },
-    };
     let region = &parts.options.region;
     let (caller, scope) = parts.auth.check(head, &body, &*parts.env.clock, region)?;
     let call = decode(route, head, body)?;
@@ -180,19 +209,20 @@ fn whole(body: Bytes) -> Content {
     Either::Left(Full::new(body))
 }
 
-/// How large the body of an operation may be, and what AWS calls the operation in its refusal.
-fn limit(route: &Route) -> (usize, &str) {
+/// What the body of an operation may be, and what AWS calls the operation in its refusal.
+fn limit(route: &Route) -> (Allowance, &str) {
     let name = match route.operation {
         OperationRef::Known(operation) => operation.name.as_str(),
         OperationRef::ByAction => "requested",
     };
+    let call = |limit| Allowance { limit, upload: false };
     match name {
         "CreateFunction" | "UpdateFunctionCode" | "PublishLayerVersion" => {
-            (limits::CODE_REQUEST, name)
+            (Allowance { limit: limits::CODE_REQUEST, upload: true }, name)
         }
-        "Invoke" => (limits::SYNC_PAYLOAD, "InvokeFunction"),
-        "InvokeWithResponseStream" => (limits::SYNC_PAYLOAD, name),
-        _ => (limits::REQUEST, name),
+        "Invoke" => (call(limits::SYNC_PAYLOAD), "InvokeFunction"),
+        "InvokeWithResponseStream" => (call(limits::SYNC_PAYLOAD), name),
+        _ => (call(limits::REQUEST), name),
     }
 }
 
@@ -204,25 +234,4 @@ fn refusal(service: Option<&'static Service>, error: &ApiError, request_id: &str
         response.headers_mut().entry(http::header::RETRY_AFTER).or_insert(seconds);
     }
     response.map(whole)
-}
-
-async fn download(parts: &Parts, digest: &str, request_id: &str) -> Reply {
-    let gone = |cause: &dyn std::fmt::Display| {
-        tracing::debug!(%cause, "code to download is gone");
-        let error = ApiError::new("ResourceNotFoundException", "The code is gone.");
-        refusal(None, &error.with_status(404), request_id)
-    };
-    let path = match parts.code.fetch(digest).await {
-        Ok(path) => path,
-        Err(error) => return gone(&error),
-    };
-    let bytes = match tokio::fs::read(&path).await {
-        Ok(bytes) => bytes,
-        Err(error) => return gone(&error),
-    };
-    let mut response = Response::new(whole(Bytes::from(bytes)));
-    *response.status_mut() = StatusCode::OK;
-    let zip = http::HeaderValue::from_static("application/zip");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, zip);
-    response
 }

@@ -1,5 +1,7 @@
 //! Who is asking: SigV4 against the keys of this server, or nobody where that was chosen.
 
+mod local;
+
 pub use lamplight_services::iam::Caller;
 
 use crate::server::Peer;
@@ -8,7 +10,7 @@ use http::request::Parts as Head;
 use lamplight_env::Clock;
 use lamplight_model::Scope;
 use lamplight_services::iam::Iam;
-use lamplight_services::sts::Sessions;
+use lamplight_services::sts::{Session, Sessions};
 use lamplight_wire::{ApiError, sigv4};
 use std::sync::Arc;
 
@@ -29,7 +31,23 @@ pub struct Keys {
 }
 
 impl Auth {
-    /// The caller and the scope of a request; refusals are AWS's.
+    /// Refuses whoever is refused whatever the body is, before there is one.
+    pub fn precheck(&self, head: &Head, clock: &dyn Clock) -> Result<(), ApiError> {
+        if self.everybody(head).is_some() {
+            return local::check(head);
+        }
+        let session = self.keys.session(head);
+        let lookup = |id: &str| Some(self.keys.known(session.as_ref(), id)?.0);
+        sigv4::precheck(head, &lookup, clock.now().millis())
+    }
+
+    /// Who may prove nothing at all.
+    fn everybody(&self, head: &Head) -> Option<&Caller> {
+        let is_guest = matches!(head.extensions.get(), Some(Peer::Guest));
+        self.open.as_ref().filter(|_| !is_guest)
+    }
+
+    /// The caller and the scope of a request that passed [`Auth::precheck`]; refusals are AWS's.
     pub fn check(
         &self,
         head: &Head,
@@ -37,8 +55,7 @@ impl Auth {
         clock: &dyn Clock,
         region: &str,
     ) -> Result<(Caller, Scope), ApiError> {
-        let is_guest = matches!(head.extensions.get(), Some(Peer::Guest));
-        if let Some(caller) = self.open.as_ref().filter(|_| !is_guest) {
+        if let Some(caller) = self.everybody(head) {
             // Unsigned requests name no region; signed ones keep theirs, unverified.
             let region = claimed_region(head).unwrap_or_else(|| region.to_owned());
             let scope = Scope { account: caller.account.clone(), region: Arc::from(region) };
@@ -51,6 +68,22 @@ impl Auth {
 }
 
 impl Keys {
+    fn session(&self, head: &Head) -> Option<Session> {
+        self.sessions.open(&sigv4::claimed_token(head)?)
+    }
+
+    /// Whose access key it is.
+    fn known(&self, session: Option<&Session>, id: &str) -> Option<(sigv4::Secret, Caller)> {
+        let (owner, secret, caller) = &self.owner;
+        match session {
+            Some(session) if session.access_key == id => {
+                Some((session.secret.clone(), session.caller.clone()))
+            }
+            _ if owner == id => Some((secret.clone(), caller.clone())),
+            _ => self.iam.access_key(id),
+        }
+    }
+
     /// Who signed the request, and for which region.
     fn verify(
         &self,
@@ -58,19 +91,11 @@ impl Keys {
         body: &Bytes,
         clock: &dyn Clock,
     ) -> Result<(Caller, String), ApiError> {
-        let session = sigv4::claimed_token(head).and_then(|token| self.sessions.open(&token));
+        let session = self.session(head);
         // A key may go away in between: whoever is found is whose signature is verified.
         let found = std::cell::OnceCell::new();
         let lookup = |id: &str| {
-            let (owner, secret, caller) = &self.owner;
-            let known = match &session {
-                Some(session) if session.access_key == id => {
-                    Some((session.secret.clone(), session.caller.clone()))
-                }
-                _ if owner == id => Some((secret.clone(), caller.clone())),
-                _ => self.iam.access_key(id),
-            };
-            let (secret, caller) = known?;
+            let (secret, caller) = self.known(session.as_ref(), id)?;
             found.set(caller).ok()?;
             Some(secret)
         };

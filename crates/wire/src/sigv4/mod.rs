@@ -47,6 +47,32 @@ pub struct Verified {
     pub date: String,
 }
 
+/// Everything about a request's signature that can be said before there is a body, except whether it
+/// is right. Its refusals are those of [`verify`].
+///
+/// # Errors
+/// See [`verify`].
+pub fn precheck(
+    parts: &Parts,
+    lookup: &dyn Fn(&str) -> Option<Secret>,
+    now_ms: i64,
+) -> Result<(), ApiError> {
+    claimed(parts, lookup, now_ms).map(drop)
+}
+
+fn claimed<'p>(
+    parts: &'p Parts,
+    lookup: &dyn Fn(&str) -> Option<Secret>,
+    now_ms: i64,
+) -> Result<(Claim<'p>, Secret), ApiError> {
+    let claim = Claim::read(parts)?;
+    claim.check_scope()?;
+    claim.check_time(now_ms)?;
+    let secret = lookup(claim.access_key).ok_or_else(unrecognised)?;
+    check_token(&secret, claim.token.as_deref())?;
+    Ok((claim, secret))
+}
+
 /// Verifies a request's signature. `body_sha256` is asked for at most once and only when everything
 /// that needs no body is in order; `now_ms` is milliseconds since 1970.
 ///
@@ -60,12 +86,7 @@ pub fn verify(
     lookup: &dyn Fn(&str) -> Option<Secret>,
     now_ms: i64,
 ) -> Result<Verified, ApiError> {
-    let claim = Claim::read(parts)?;
-    claim.check_scope()?;
-    claim.check_time(now_ms)?;
-    let secret = lookup(claim.access_key).ok_or_else(unrecognised)?;
-    check_token(&secret, claim.token.as_deref())?;
-
+    let (claim, secret) = claimed(parts, lookup, now_ms)?;
     let payload_hash = match payload_label(parts, &claim) {
         Some(label) => label.to_owned(),
         None => hex(&body_sha256()),

@@ -2,20 +2,20 @@
 
 use super::Request;
 use super::settings::{invalid, text};
+use crate::body::{Share, hold};
 use base64::Engine as _;
 use bytes::Bytes;
 use lamplight_model::{FunctionSettings, Origin, PackageType, S3Object, limits};
 use lamplight_rpc::{ImageError, ObjectError};
 use lamplight_wire::ApiError;
 use serde_json::{Map, Value, json};
-use std::any::Any;
+use std::sync::Arc;
 
-/// A zip file, to be kept as a whole until it is stored.
+/// A zip file. Its bytes hold their share of the memory, wherever they go.
 pub struct Package {
     pub zip: Bytes,
     /// Where it came from, where the request asked to have that kept.
     pub origin: Option<Origin>,
-    _share: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// The zip file of a `Code` object or of UpdateFunctionCode's own members.
@@ -82,7 +82,8 @@ async fn zip_file(
         )
         .with_status(413));
     }
-    Ok(Package { zip: zip.into(), origin: None, _share: None })
+    let share = request.head.extensions.get::<Arc<Share>>().cloned();
+    Ok(Package { zip: hold(zip.into(), share), origin: None })
 }
 
 async fn image(
@@ -102,9 +103,8 @@ async fn image(
         refused => invalid(refused.to_string()),
     })?;
     Ok(Package {
-        zip: pulled.bundle,
+        zip: hold(pulled.bundle, pulled.share),
         origin: Some(Origin::Image { name, resolved: pulled.resolved }),
-        _share: Some(pulled.share),
     })
 }
 
@@ -117,9 +117,8 @@ async fn from_s3(request: &Request<'_>, object: S3Object, keep: bool) -> Result<
     })?;
     let resolved = S3Object { version: fetched.version.or(object.version), ..object };
     Ok(Package {
-        zip: fetched.bytes,
+        zip: hold(fetched.bytes, fetched.share),
         origin: keep.then_some(Origin::Object(resolved)),
-        _share: Some(fetched.share),
     })
 }
 
