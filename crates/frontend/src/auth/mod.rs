@@ -154,6 +154,10 @@ mod tests {
         guest.extensions.insert(Peer::Guest);
         let refused = auth.check(&guest, &Bytes::new(), &SystemClock, "us-east-1").unwrap_err();
         assert_eq!(refused.status, Some(403), "{refused}");
+        // What only everybody has to pass: the head names no host.
+        let strange = auth.precheck(&head(signed), &SystemClock).unwrap_err();
+        assert_eq!(strange.code, "AccessDeniedException");
+        assert_ne!(auth.precheck(&guest, &SystemClock).unwrap_err().code, strange.code);
     }
 
     fn keys() -> Keys {

@@ -402,3 +402,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_needs_no_body_is_known_before_it() {
+    let fixture = fixture();
+    let check = |request: &Signed, known: bool, now_ms| {
+        let (secret_key, session_token) = (fixture.secret_key.clone(), request.token.clone());
+        let secret = Secret { secret_key, session_token };
+        precheck(&request.parts().unwrap(), &|_| known.then(|| secret.clone()), now_ms)
+    };
+    for request in &fixture.requests {
+        assert_eq!(check(request, true, fixture.now_ms), Ok(()));
+        let unknown = check(request, false, fixture.now_ms).unwrap_err();
+        assert_eq!(unknown.code, "UnrecognizedClientException");
+        let late = check(request, true, fixture.now_ms + 8 * 86_400_000).unwrap_err();
+        assert_eq!(late.code, "InvalidSignatureException");
+    }
+}
