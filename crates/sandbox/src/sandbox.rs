@@ -169,9 +169,9 @@ impl Sandbox {
         self.group()?.memory_peak()
     }
 
-    /// How many processes were killed because the sandbox ran out of memory.
-    pub fn oom_kills(&self) -> u64 {
-        self.group().map_or(0, Group::oom_kills)
+    /// Whether a process was killed because the sandbox ran out of memory.
+    pub fn ran_out_of_memory(&self) -> bool {
+        self.group().is_some_and(Group::ran_out_of_memory)
     }
 
     /// Ends the sandbox. Returns when nothing of it is left on the host.

@@ -15,7 +15,7 @@ use lamplight_init::protocol;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Processes and threads of one sandbox.
 // AWS: 742 for the function's user; the rest is room for init and for starts.
@@ -69,7 +69,7 @@ impl Cgroups {
     /// Makes one sandbox's groups and sets its limits.
     pub(crate) fn create(&self, id: &str, memory_mb: u32, tmp_mb: u32) -> io::Result<Group> {
         let (memory, tmp) = (u64::from(memory_mb) << 20, u64::from(tmp_mb) << 20);
-        let mut group = Group { directories: Vec::new(), memory, tmp, kills: Arc::default() };
+        let mut group = Group { directories: Vec::new(), memory, tmp, killed: Arc::default() };
         for (kind, parent) in &self.parents {
             let path = parent.join(id);
             std::fs::create_dir(&path)?;
@@ -101,8 +101,8 @@ pub(crate) struct Group {
     /// In bytes.
     memory: u64,
     tmp: u64,
-    /// Processes that the watch has killed.
-    kills: Arc<AtomicU64>,
+    /// Whether the watch has killed a process.
+    killed: Arc<AtomicBool>,
 }
 
 impl Group {
@@ -172,14 +172,15 @@ impl Group {
         peak.map(|peak| peak.min(self.memory))
     }
 
-    /// Processes that were killed for want of memory, by the kernel or by the watch.
-    pub(crate) fn oom_kills(&self) -> u64 {
+    /// Whether a process was killed for want of memory, by the kernel or by the watch. How many is
+    /// not said: both may have killed the same one.
+    pub(crate) fn ran_out_of_memory(&self) -> bool {
         let count = self.directories.iter().find_map(|(kind, path)| match kind {
             Kind::Memory => read_field(path, "memory.oom_control", "oom_kill"),
             Kind::All => read_field(path, "memory.events", "oom_kill"),
             _ => None,
         });
-        count.unwrap_or(0) + self.kills.load(Ordering::Relaxed)
+        count.unwrap_or(0) > 0 || self.killed.load(Ordering::Relaxed)
     }
 
     /// Removes the groups, waiting a moment for the kernel to let go of the last process.
@@ -241,10 +242,14 @@ mod tests {
         assert_eq!(written(&new, "pids.max"), "768");
         assert_eq!(written(&new, "cpu.max"), "200000 100000");
 
-        std::fs::write(new.join("memory.events"), "low 0\nhigh 9\noom 2\noom_kill 1\n").unwrap();
+        std::fs::write(new.join("memory.events"), "low 0\nhigh 9\noom 2\noom_kill 0\n").unwrap();
         let v2 = Group { directories: vec![(Kind::All, new.clone())], ..group };
-        v2.kills.fetch_add(2, Ordering::Relaxed);
-        assert_eq!(v2.oom_kills(), 3);
+        assert!(!v2.ran_out_of_memory());
+        v2.killed.store(true, Ordering::Relaxed);
+        assert!(v2.ran_out_of_memory());
+        v2.killed.store(false, Ordering::Relaxed);
+        std::fs::write(new.join("memory.events"), "low 0\nhigh 9\noom 2\noom_kill 1\n").unwrap();
+        assert!(v2.ran_out_of_memory());
         std::fs::write(new.join("memory.peak"), (9000u64 << 20).to_string()).unwrap();
         assert_eq!(v2.memory_peak(), Some(3538 << 20), "never above the size");
         assert_eq!(v2.directories().new.as_deref(), new.to_str());

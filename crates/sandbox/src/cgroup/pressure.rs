@@ -19,7 +19,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -42,7 +42,7 @@ pub(crate) struct Watch {
     path: PathBuf,
     memory: u64,
     tmp: u64,
-    kills: Arc<AtomicU64>,
+    killed: Arc<AtomicBool>,
     tasks: Tasks,
 }
 
@@ -51,8 +51,8 @@ impl Watch {
     pub(crate) fn new(group: &Group, tasks: &Tasks) -> Option<Self> {
         let limited = |(kind, _): &&(Kind, PathBuf)| matches!(kind, Kind::Memory | Kind::All);
         let (kind, path) = group.directories.iter().find(limited)?.clone();
-        let (memory, tmp, kills) = (group.memory, group.tmp, group.kills.clone());
-        Some(Self { kind, path, memory, tmp, kills, tasks: tasks.clone() })
+        let (memory, tmp, killed) = (group.memory, group.tmp, group.killed.clone());
+        Some(Self { kind, path, memory, tmp, killed, tasks: tasks.clone() })
     }
 
     /// Runs until the group is gone. Run it as a task, to be aborted with the sandbox.
@@ -147,9 +147,9 @@ impl Watch {
         let Some(victim) = biggest.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
             return;
         };
-        if pidfd_send_signal(&victim, Signal::KILL).is_ok() {
-            self.kills.fetch_add(1, Ordering::Relaxed);
-        }
+        // Said first: whoever sees the end of the process wants to know why.
+        self.killed.store(true, Ordering::Relaxed);
+        let _ = pidfd_send_signal(&victim, Signal::KILL);
         if let Ok(gone) = register(victim, Interest::READABLE) {
             // Whether or not it is gone by then, we look again.
             let _ = tokio::time::timeout(DYING, gone.readable()).await;

@@ -245,7 +245,7 @@ impl Environment {
         let out_of_memory = self
             .sandbox
             .try_read()
-            .is_ok_and(|sandbox| sandbox.as_ref().is_none_or(|s| s.oom_kills() > 0));
+            .is_ok_and(|sandbox| sandbox.as_ref().is_none_or(|s| s.ran_out_of_memory()));
         if out_of_memory {
             return Outcome { reusable: false, ..outcome };
         }
