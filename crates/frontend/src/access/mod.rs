@@ -14,13 +14,10 @@ use http::request::Parts as Head;
 use lamplight_model::{FunctionRef, Scope};
 use lamplight_services::iam::document::{Document, Kind};
 use lamplight_services::iam::evaluate::{Context, Question, Source, Verdict};
-use lamplight_services::iam::{Trust, Who};
+use lamplight_services::iam::{LAMBDA, Trust, Who};
 use lamplight_wire::{ApiError, Call};
 use serde_json::Value;
 use subject::{Asked, Subject};
-
-/// AWS: how Lambda is called in policies.
-const LAMBDA: &str = "lambda.amazonaws.com";
 
 /// Refuses what `caller` may not do, in AWS's words.
 pub fn check(
@@ -83,12 +80,16 @@ pub fn context(parts: &Parts, head: &Head, (caller, scope): (&Caller, &Scope)) -
             context.set("aws:username", name.rsplit('/').next().unwrap_or(name));
             ("User", caller.arn.clone())
         }
-        Who::Role { name, function, .. } => {
+        Who::Role { name, id, function, .. } => {
             if let Some(function) = function {
                 context.set("lambda:SourceFunctionArn", &**function);
             }
             // AWS: the role, whatever its session.
-            ("AssumedRole", format!("arn:aws:iam::{}:role{name}", caller.account))
+            let arn = match id {
+                Some(_) => format!("arn:aws:iam::{}:role{name}", caller.account),
+                None => caller.user_id.clone(),
+            };
+            ("AssumedRole", arn)
         }
     };
     context.set("aws:PrincipalType", kind);

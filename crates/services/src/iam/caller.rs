@@ -5,7 +5,7 @@ use lamplight_model::AccountId;
 use serde::{Deserialize, Serialize};
 
 /// AWS: the form of a role's id. No role ever gets this one.
-pub const NO_ROLE: &str = "AROA00000000000000000";
+const NO_ROLE: &str = "AROA00000000000000000";
 
 /// An identity of this server. Part of session tokens, so its form is durable for some hours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +20,8 @@ pub enum Who {
     Role {
         /// With its path, as in the role's ARN.
         name: String,
-        /// Absent where there was no such role when the session began.
+        /// Absent where there was no such role when the session began: it has none then, whatever
+        /// is made later.
         id: Option<String>,
         session: String,
         /// The function whose environment this is.
@@ -65,15 +66,17 @@ impl Caller {
 
     /// As policies name them.
     pub fn principal(&self) -> Principal {
-        let mut arns = vec![self.arn.clone()];
-        match &self.who {
+        let arn = self.arn.clone();
+        let arns = match &self.who {
             // The account itself, by number.
-            Who::Root => arns.push(self.account.to_string()),
-            Who::User { .. } => {}
+            Who::Root => vec![arn, self.account.to_string()],
+            Who::User { .. } => vec![arn],
+            // The role that a function names may be one elsewhere, with a namesake here.
+            Who::Role { id: None, .. } => vec![self.user_id.clone()],
             Who::Role { name, .. } => {
-                arns.push(format!("arn:aws:iam::{}:role{name}", self.account))
+                vec![arn, format!("arn:aws:iam::{}:role{name}", self.account)]
             }
-        }
+        };
         Principal::Aws { account: self.account.to_string(), arns }
     }
 }
@@ -96,5 +99,11 @@ mod tests {
         assert_eq!(caller.user_id, "AROA1:f");
         let Principal::Aws { arns, .. } = caller.principal() else { unreachable!() };
         assert!(arns.contains(&"arn:aws:iam::000000000000:role/service/thumbs".to_owned()));
+        let Who::Role { name, session, .. } = caller.who else { unreachable!() };
+        let none = Who::Role { name, id: None, session, function: None };
+        let Principal::Aws { arns, .. } = Caller::new(&account, none).principal() else {
+            unreachable!()
+        };
+        assert_eq!(arns, ["AROA00000000000000000:f"]);
     }
 }

@@ -20,7 +20,7 @@ mod store;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use caller::{Caller, NO_ROLE, Who};
+pub use caller::{Caller, Who};
 pub use permissions::Trust;
 
 use lamplight_env::Env;
@@ -31,6 +31,9 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
 use store::{Role, User};
+
+/// AWS: how Lambda is called in policies.
+pub const LAMBDA: &str = "lambda.amazonaws.com";
 
 /// IAM of one account.
 pub struct Iam {

@@ -1,7 +1,12 @@
 //! From a caller to the policies that have a say about them.
+//!
+//! Invariants: whoever is gone is refused before any policy is asked, be it of a resource or a
+//! role's trust; whoever is made anew under the same name is somebody else.
 
 use super::document::{Document, Kind};
-use super::evaluate::{Answer, Context, Policies, Principal, Question, Verdict, ask, evaluate};
+use super::evaluate::{
+    Answer, Context, Policies, Principal, Question, Source, Verdict, ask, evaluate,
+};
 use super::store::{Attached, Role, User};
 use super::{Caller, Iam, Who};
 use serde_json::json;
@@ -15,6 +20,15 @@ pub enum Trust {
     Given,
 }
 
+/// What is left of a caller.
+enum Standing<'a> {
+    Owner,
+    Here(Box<Attached>),
+    /// The session of a function, without a role.
+    OwnLogs(&'a str),
+    Gone,
+}
+
 impl Iam {
     /// May `caller` do it? `resource` is the policy of the resource, where it has one.
     pub fn verdict(
@@ -23,10 +37,15 @@ impl Iam {
         resource: Option<Document>,
         question: &Question<'_>,
     ) -> Verdict {
-        if caller.who == Who::Root {
-            return Verdict::Allowed;
-        }
-        evaluate(&Policies { resource, ..self.policies(caller) }, question)
+        let (own, resource) = match self.standing(caller) {
+            Standing::Owner => return Verdict::Allowed,
+            Standing::Gone => return Verdict::NotAllowed(Source::Identity),
+            Standing::Here(attached) => (self.attached(&attached), resource),
+            // No policy can mean a role that is not there.
+            Standing::OwnLogs(function) => (own_logs(function), None),
+        };
+        let session = caller.session_policy.as_ref().map(|p| readable(p, Kind::Identity));
+        evaluate(&Policies { resource, session, ..own }, question)
     }
 
     /// Whether the trust policy of a role lets a service of this server take it on.
@@ -81,29 +100,23 @@ impl Iam {
         (role.arn(&self.account) == arn).then_some(role)
     }
 
-    fn policies(&self, caller: &Caller) -> Policies {
-        let mut policies = match &caller.who {
-            Who::Root => Policies::default(),
+    fn standing<'a>(&self, caller: &'a Caller) -> Standing<'a> {
+        let found = match &caller.who {
+            Who::Root => return Standing::Owner,
             Who::User { name, id } => {
                 let user = self.find::<User>(name.rsplit('/').next().unwrap_or(name));
-                match user.filter(|(user, _)| user.id == *id) {
-                    Some((user, _)) => self.attached(&user.attached),
-                    None => Policies::default(),
-                }
+                user.filter(|(user, _)| user.id == *id).map(|(user, _)| user.attached)
             }
-            Who::Role { name, id, function, .. } => {
-                let arn = format!("arn:aws:iam::{}:role{name}", caller.account);
-                let role = self.role(&arn);
-                let role = role.filter(|role| id.as_ref().is_none_or(|id| *id == role.id));
-                match (role, function) {
-                    (Some(role), _) => self.attached(&role.attached),
-                    (None, Some(function)) => own_logs(function),
-                    (None, None) => Policies::default(),
-                }
+            Who::Role { name, id, .. } => {
+                let role = self.role(&format!("arn:aws:iam::{}:role{name}", self.account));
+                role.filter(|role| id.as_ref() == Some(&role.id)).map(|role| role.attached)
             }
         };
-        policies.session = caller.session_policy.as_ref().map(|p| readable(p, Kind::Identity));
-        policies
+        match (found, &caller.who) {
+            (Some(attached), _) => Standing::Here(Box::new(attached)),
+            (None, Who::Role { function: Some(function), .. }) => Standing::OwnLogs(function),
+            (None, _) => Standing::Gone,
+        }
     }
 
     fn attached(&self, attached: &Attached) -> Policies {

@@ -201,6 +201,62 @@ async fn a_role_is_taken_on_by_whom_it_trusts() {
     assert_eq!(iam.trusts(&caller, &service, &context), Trust::Refused);
 }
 
+/// What is asked of a resource whose policy lets everybody, and these in particular, do everything.
+fn let_in(iam: &Iam, caller: &Caller, named: &[&str]) -> Verdict {
+    let statement = |principal: Value| json!({ "Effect": "Allow", "Action": "*", "Resource": "*", "Principal": principal });
+    let policy =
+        json!({ "Statement": [statement(json!("*")), statement(json!({ "AWS": named }))] });
+    let policy = document::Document::read(&policy, document::Kind::Resource).unwrap();
+    let (principal, context) = (caller.principal(), Context::default());
+    let question =
+        Question { principal: &principal, action: "a:b", resource: "arn:x", context: &context };
+    iam.verdict(caller, Some(policy), &question)
+}
+
+#[tokio::test]
+async fn whoever_is_gone_is_let_in_nowhere() {
+    let (iam, root) = iam();
+    let user = alice(&iam).await;
+    let trusting = trust(json!({ "AWS": "*" }));
+    let create = json!({ "RoleName": "r", "AssumeRolePolicyDocument": trusting });
+    let made = ask(&iam, "CreateRole", create.clone()).await.unwrap()["Role"].clone();
+    let (arn, id) = (made["Arn"].as_str().unwrap(), made["RoleId"].as_str().unwrap());
+    let session = |id: Option<&str>, function: Option<&str>| {
+        let (id, function) = (id.map(str::to_owned), function.map(str::to_owned));
+        let who = Who::Role { name: "/r".into(), id, session: "f".into(), function };
+        Caller::new(&root.account, who)
+    };
+    let function = "arn:aws:lambda:us-east-1:000000000000:function:f";
+    let (role, guest) = (session(Some(id), None), session(Some(id), Some(function)));
+    let named = [user.arn.as_str(), arn, role.arn.as_str()];
+    let context = Context::default();
+    for caller in [&user, &role, &guest] {
+        assert_eq!(let_in(&iam, caller, &named), Verdict::Allowed);
+        assert_eq!(iam.trusts(caller, arn, &context), Trust::Given);
+    }
+    // Who began without a role has none, also where there is one of that name.
+    let never = session(None, Some(function));
+    let no = Verdict::NotAllowed(Source::Identity);
+    assert_eq!(let_in(&iam, &never, &named), no);
+
+    let keys = ask(&iam, "ListAccessKeys", json!({ "UserName": "alice" })).await.unwrap();
+    let key = keys["AccessKeyMetadata"][0]["AccessKeyId"].clone();
+    ask(&iam, "DeleteAccessKey", json!({ "UserName": "alice", "AccessKeyId": key })).await.unwrap();
+    ask(&iam, "DeleteUser", json!({ "UserName": "alice" })).await.unwrap();
+    ask(&iam, "DeleteRole", json!({ "RoleName": "r" })).await.unwrap();
+    // Nor are they those who come after them.
+    for again in [false, true] {
+        if again {
+            alice(&iam).await;
+            ask(&iam, "CreateRole", create.clone()).await.unwrap();
+        }
+        for caller in [&user, &role, &guest, &never] {
+            assert_eq!(let_in(&iam, caller, &named), no, "{caller:?}");
+            assert_ne!(iam.trusts(caller, arn, &context), Trust::Given, "{caller:?}");
+        }
+    }
+}
+
 trait ArnOf {
     async fn map_ok_arn(self) -> String;
 }

@@ -9,7 +9,7 @@ pub use sessions::{SealingKey, Session, Sessions, Temporary};
 
 use crate::iam::document::{Document, Kind};
 use crate::iam::evaluate::Context;
-use crate::iam::{Caller, Iam, NO_ROLE, Trust, Who};
+use crate::iam::{Caller, Iam, LAMBDA, Trust, Who};
 use lamplight_model::{FunctionArn, limits};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
@@ -63,17 +63,15 @@ impl Sts {
         }
     }
 
-    /// Credentials of the role that a function names, also of one that nobody has made: AWS lets no
-    /// such role through, here it may next to nothing.
+    /// Credentials of the role that a function names, also where there is no role for it: one that
+    /// nobody has made, of another account, or that does not trust Lambda any more. AWS lets no such
+    /// function start, here it may next to nothing, for as long as the session lasts.
     pub fn for_function(&self, function: &FunctionArn, role_arn: &str) -> Temporary {
         let account = &function.scope.account;
         let name = role_arn.split_once(":role/").map_or(role_arn, |(_, name)| name);
-        let id = match self.iam.role(role_arn) {
-            Some(role) => Some(role.id),
-            // It may yet be made, unless it is of another account.
-            None if role_arn == format!("arn:aws:iam::{account}:role/{name}") => None,
-            None => Some(NO_ROLE.to_owned()),
-        };
+        let trusted = self.iam.trusts_service(role_arn, LAMBDA) == Trust::Given;
+        let role = trusted.then(|| self.iam.role(role_arn)).flatten();
+        let id = role.map(|role| role.id);
         let who = Who::Role {
             name: format!("/{name}"),
             id,
@@ -194,10 +192,12 @@ mod tests {
         value.as_object().unwrap().clone()
     }
 
-    /// What `lambda:GetFunction` of everything is answered to the session of a function.
-    async fn of_role(role_arn: &str) -> (String, bool) {
+    /// What `lambda:GetFunction` of everything is answered to the session of a function, where
+    /// `admin` trusts `service`.
+    async fn of_role(role_arn: &str, service: &str) -> (String, bool) {
         let (iam, root) = crate::iam::tests::iam();
-        let trust = r#"{"Statement":{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":"lambda.amazonaws.com"}}}"#;
+        let statement = json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": { "Service": service } });
+        let trust = json!({ "Statement": statement }).to_string();
         let admin = "arn:aws:iam::aws:policy/AdministratorAccess";
         for (operation, members) in [
             ("CreateRole", json!({ "RoleName": "admin", "AssumeRolePolicyDocument": trust })),
@@ -220,11 +220,15 @@ mod tests {
     #[tokio::test]
     async fn a_function_has_its_role_and_not_a_namesake_elsewhere() {
         let session = "arn:aws:sts::000000000000:assumed-role/admin/f".to_owned();
-        let ours = of_role("arn:aws:iam::000000000000:role/admin").await;
-        assert_eq!(ours, (session.clone(), true));
-        let theirs = of_role("arn:aws:iam::111111111111:role/admin").await;
-        assert_eq!(theirs, (session, false));
-        let (_, allowed) = of_role("arn:aws:iam::000000000000:role/none").await;
-        assert!(!allowed);
+        let ours = "arn:aws:iam::000000000000:role/admin";
+        assert_eq!(of_role(ours, LAMBDA).await, (session.clone(), true));
+        for elsewhere in
+            ["arn:aws:iam::111111111111:role/admin", "arn:aws-cn:iam::000000000000:role/admin"]
+        {
+            assert_eq!(of_role(elsewhere, LAMBDA).await, (session.clone(), false));
+        }
+        assert!(!of_role("arn:aws:iam::000000000000:role/none", LAMBDA).await.1);
+        // Trust may have been taken away since the function was made.
+        assert_eq!(of_role(ours, "s3.amazonaws.com").await, (session, false));
     }
 }
