@@ -42,6 +42,12 @@ pub fn check(
             let policy = subject.function.as_ref().and_then(|function| policy(parts, function));
             ask(parts, caller, policy, (&subject, &context))?;
         }
+        if service == "lambda" {
+            let context = context(parts, head, (caller, scope));
+            for subject in subject::besides(operation, &call.input) {
+                ask(parts, caller, None, (&subject, &context))?;
+            }
+        }
         if let Some(role) = role {
             let mut context = context(parts, head, (caller, scope));
             context.set("iam:PassedToService", LAMBDA);

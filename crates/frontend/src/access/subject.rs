@@ -2,9 +2,14 @@
 //!
 //! An operation that is not known here in particular is about `*`, which only a policy for
 //! everything matches.
+//!
+//! Invariant: however a request spells the name of something, its subject is the one ARN of that, by
+//! the code that the operation reads the name with; else a policy that denies could be talked around.
+//! What cannot be read is about `*`, for the operation to refuse.
 
-use lamplight_model::{FunctionRef, Scope};
+use lamplight_model::{FunctionRef, LayerArn, LayerVersionArn, Qualifier, Scope};
 use lamplight_services::iam::evaluate::Context;
+use lamplight_services::logs::group_arn;
 use serde_json::{Map, Value};
 
 /// AWS: these are about whoever asks, where they name no user.
@@ -87,12 +92,12 @@ pub fn of(asked: &Asked<'_>, input: &Map<String, Value>) -> Option<Subject> {
             }
         }
         "logs" => {
-            if let Some(group) = text("logGroupName") {
-                subject.resource = log_group(scope, group);
-            } else if let Some(arn) = text("logGroupIdentifier").or(text("resourceArn")) {
-                let group =
-                    if arn.starts_with("arn:") { arn.to_owned() } else { log_group(scope, arn) };
-                subject.resource = group;
+            let arn = |given: &str| group_arn(scope, given);
+            // AWS: log groups are named with a star at the end, except where they are tagged.
+            if let Some(group) = text("logGroupName").or(text("logGroupIdentifier")) {
+                subject.resource = arn(group).map_or("*".to_owned(), |arn| format!("{arn}:*"));
+            } else if let Some(group) = text("resourceArn") {
+                subject.resource = arn(group).unwrap_or("*".to_owned());
             }
         }
         "lambda" => lambda(&mut subject, operation, scope, input),
@@ -100,11 +105,6 @@ pub fn of(asked: &Asked<'_>, input: &Map<String, Value>) -> Option<Subject> {
     }
     tags(&mut subject, input);
     Some(subject)
-}
-
-/// AWS: log groups are named with a star at the end.
-fn log_group(scope: &Scope, name: &str) -> String {
-    format!("arn:aws:logs:{}:{}:log-group:{name}:*", scope.region, scope.account)
 }
 
 fn lambda(subject: &mut Subject, operation: &str, scope: &Scope, input: &Map<String, Value>) {
@@ -120,7 +120,8 @@ fn lambda(subject: &mut Subject, operation: &str, scope: &Scope, input: &Map<Str
     };
     let about_mapping = operation.contains("EventSourceMapping");
     if let Some(name) = text("FunctionName") {
-        match FunctionRef::parse(scope, name, text("Qualifier")) {
+        let function = FunctionRef::parse(scope, name, text("Qualifier"));
+        match function.map(|function| named(function, action)) {
             // AWS: a mapping is no function; which function it is for is a key.
             Ok(function) if about_mapping => {
                 subject.set("lambda:FunctionArn", vec![function.arn()]);
@@ -129,26 +130,38 @@ fn lambda(subject: &mut Subject, operation: &str, scope: &Scope, input: &Map<Str
                 subject.resource = function.arn();
                 subject.function = Some(function);
             }
-            Err(_) => subject.resource = name.to_owned(),
+            Err(_) => {}
         }
     }
     if let Some(uuid) = text("UUID") {
         subject.resource = arn("event-source-mapping", uuid);
     }
     if let Some(name) = text("LayerName") {
-        subject.resource =
-            if name.starts_with("arn:") { name.to_owned() } else { arn("layer", name) };
-        if let Some(version) = input.get("VersionNumber").and_then(Value::as_u64) {
-            subject.resource = format!("{}:{version}", subject.resource);
+        let layer = match name.starts_with("arn:") {
+            true => LayerArn::parse(name),
+            false => Some(LayerArn::new(scope, name)),
+        };
+        let version = input.get("VersionNumber").and_then(Value::as_u64);
+        if let Some(layer) = layer {
+            subject.resource = match version {
+                Some(version) => layer.version(version).to_string(),
+                None => layer.to_string(),
+            };
         }
     }
     if let Some(name) = text("CapacityProviderName") {
         subject.resource =
             if name.starts_with("arn:") { name.to_owned() } else { arn("capacity-provider", name) };
     }
-    for member in ["Arn", "Resource", "ResourceArn", "DurableExecutionArn"] {
-        if let Some(resource) = text(member) {
-            subject.resource = resource.to_owned();
+    if let Some(layer) = text("Arn").and_then(LayerVersionArn::parse) {
+        subject.resource = layer.to_string();
+    }
+    for member in ["Resource", "ResourceArn", "DurableExecutionArn"] {
+        if let Some(given) = text(member) {
+            subject.resource = match FunctionRef::parse(scope, given, None) {
+                Ok(function) => named(function, action).arn(),
+                Err(_) => in_our_words(given),
+            };
         }
     }
     if let Some(config) = text("CodeSigningConfigArn") {
@@ -184,6 +197,47 @@ fn lambda(subject: &mut Subject, operation: &str, scope: &Scope, input: &Map<Str
     }
 }
 
+/// What else a request to Lambda needs leave for: whoever may have code run may not thereby read
+/// objects and layers that are kept from them.
+pub fn besides(operation: &str, input: &Map<String, Value>) -> Vec<Subject> {
+    let source = match operation {
+        "CreateFunction" => input.get("Code").and_then(Value::as_object),
+        "PublishLayerVersion" => input.get("Content").and_then(Value::as_object),
+        "UpdateFunctionCode" => Some(input),
+        _ => None,
+    };
+    let text = |name: &str| source?.get(name)?.as_str();
+    let mut besides = Vec::new();
+    if let (Some(bucket), Some(key)) = (text("S3Bucket"), text("S3Key")) {
+        besides.push(Subject::new("s3:GetObject", &format!("arn:aws:s3:::{bucket}/{key}")));
+    }
+    let layers = input.get("Layers").and_then(Value::as_array).into_iter().flatten();
+    for layer in layers.filter_map(Value::as_str) {
+        let arn = LayerVersionArn::parse(layer).map_or("*".to_owned(), |arn| arn.to_string());
+        besides.push(Subject::new("lambda:GetLayerVersion", &arn));
+    }
+    besides
+}
+
+/// A function as policies name it.
+fn named(mut function: FunctionRef, action: &str) -> FunctionRef {
+    // AWS: only to call `$LATEST` is something else than to call the function. For all that is done
+    // to a function they are one.
+    if action != "InvokeFunction" {
+        function.qualifier = function.qualifier.filter(|qualifier| *qualifier != Qualifier::Latest);
+    }
+    function
+}
+
+/// The ARN in the partition of this server, which is not asked for when something is looked up.
+fn in_our_words(arn: &str) -> String {
+    let mut parts = arn.splitn(3, ':');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("arn"), Some(_), Some(rest)) => format!("arn:aws:{rest}"),
+        _ => arn.to_owned(),
+    }
+}
+
 /// `aws:RequestTag/KEY` and `aws:TagKeys`, from a map or a list of keys and values.
 fn tags(subject: &mut Subject, input: &Map<String, Value>) {
     let given = input.get("Tags").or(input.get("tags"));
@@ -210,121 +264,4 @@ fn tags(subject: &mut Subject, input: &Map<String, Value>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use lamplight_model::AccountId;
-    use serde_json::json;
-
-    fn subject(service: &str, operation: &str, input: Value) -> (String, String) {
-        let scope =
-            Scope { account: AccountId::new("000000000000").unwrap(), region: "us-east-1".into() };
-        let caller = "arn:aws:iam::000000000000:user/alice";
-        let named = |kind: &str, name: &str| {
-            (name == "old").then(|| format!("arn:aws:iam::000000000000:{kind}/x/old"))
-        };
-        let asked = Asked { service, operation, caller, scope: &scope, named: &named };
-        let subject = of(&asked, input.as_object().unwrap()).unwrap();
-        (subject.action, subject.resource)
-    }
-
-    #[test]
-    fn requests_are_about_what_aws_says() {
-        let lambda = "arn:aws:lambda:us-east-1:000000000000";
-        for (service, operation, input, action, resource) in [
-            (
-                "lambda",
-                "Invoke",
-                json!({ "FunctionName": "f", "Qualifier": "live" }),
-                "lambda:InvokeFunction",
-                format!("{lambda}:function:f:live"),
-            ),
-            (
-                "lambda",
-                "GetFunction",
-                json!({ "FunctionName": format!("{lambda}:function:f") }),
-                "lambda:GetFunction",
-                format!("{lambda}:function:f"),
-            ),
-            ("lambda", "ListFunctions", json!({}), "lambda:ListFunctions", "*".to_owned()),
-            (
-                "lambda",
-                "GetLayerVersion",
-                json!({ "LayerName": "l", "VersionNumber": 3 }),
-                "lambda:GetLayerVersion",
-                format!("{lambda}:layer:l:3"),
-            ),
-            (
-                "lambda",
-                "CreateEventSourceMapping",
-                json!({ "FunctionName": "f" }),
-                "lambda:CreateEventSourceMapping",
-                "*".to_owned(),
-            ),
-            (
-                "lambda",
-                "GetCapacityProvider",
-                json!({ "CapacityProviderName": format!("{lambda}:capacity-provider:c") }),
-                "lambda:GetCapacityProvider",
-                format!("{lambda}:capacity-provider:c"),
-            ),
-            (
-                "lambda",
-                "StopDurableExecution",
-                json!({ "DurableExecutionArn": "arn:d" }),
-                "lambda:StopDurableExecution",
-                "arn:d".to_owned(),
-            ),
-            (
-                "lambda",
-                "TagResource",
-                json!({ "Resource": "arn:x" }),
-                "lambda:TagResource",
-                "arn:x".to_owned(),
-            ),
-            (
-                "logs",
-                "PutLogEvents",
-                json!({ "logGroupName": "/g" }),
-                "logs:PutLogEvents",
-                "arn:aws:logs:us-east-1:000000000000:log-group:/g:*".to_owned(),
-            ),
-            (
-                "iam",
-                "AttachRolePolicy",
-                json!({ "RoleName": "r", "PolicyArn": "arn:p" }),
-                "iam:AttachRolePolicy",
-                "arn:aws:iam::000000000000:role/r".to_owned(),
-            ),
-            (
-                "iam",
-                "GetPolicy",
-                json!({ "PolicyArn": "arn:p" }),
-                "iam:GetPolicy",
-                "arn:p".to_owned(),
-            ),
-            (
-                "iam",
-                "GetUser",
-                json!({}),
-                "iam:GetUser",
-                "arn:aws:iam::000000000000:user/alice".to_owned(),
-            ),
-            (
-                "iam",
-                "GetRole",
-                json!({ "RoleName": "old" }),
-                "iam:GetRole",
-                "arn:aws:iam::000000000000:role/x/old".to_owned(),
-            ),
-            (
-                "iam",
-                "CreateRole",
-                json!({ "RoleName": "new", "Path": "/y/" }),
-                "iam:CreateRole",
-                "arn:aws:iam::000000000000:role/y/new".to_owned(),
-            ),
-        ] {
-            assert_eq!(subject(service, operation, input), (action.to_owned(), resource));
-        }
-    }
-}
+mod tests;

@@ -11,6 +11,6 @@ mod intake;
 mod pattern;
 mod store;
 
-pub use api::{Logs, OPERATIONS};
+pub use api::{Logs, OPERATIONS, group_arn};
 pub use pattern::{FilterPattern, PatternError};
 pub use store::LogsError;

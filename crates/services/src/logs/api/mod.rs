@@ -13,6 +13,8 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
+pub use names::group_arn;
+
 use super::intake::Intake;
 use super::store::{Group, LogsError, Store};
 use lamplight_env::Env;

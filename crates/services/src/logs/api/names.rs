@@ -75,6 +75,12 @@ pub fn stream(name: String) -> Result<String, ApiError> {
     Err(constraint("logStreamName", &name, rule))
 }
 
+/// The ARN, without `:*`, of the group that a request means by a name or an identifier of any form.
+/// `None` for what every operation refuses.
+pub fn group_arn(scope: &Scope, given: &str) -> Option<String> {
+    Some(arn(scope, &group(scope, None, Some(given.to_owned())).ok()?))
+}
+
 /// A group's ARN without `:*`.
 pub fn arn(scope: &Scope, group: &str) -> String {
     let Scope { account, region } = scope;
@@ -99,6 +105,10 @@ mod tests {
         {
             assert_eq!(ask(bad).unwrap_err().code, "InvalidParameterException", "{bad}");
         }
+        for form in ["/aws/lambda/f", &format!("{arn}:*"), &arn.replace(":aws:", ":aws-cn:")] {
+            assert_eq!(group_arn(&scope, form).as_ref(), Some(&arn));
+        }
+        assert_eq!(group_arn(&scope, "a:b"), None);
         let elsewhere = arn.replace("eu-west-1", "us-east-1");
         assert_eq!(ask(&elsewhere).unwrap_err().code, "ResourceNotFoundException");
         assert!(group(&scope, None, None).is_err());
