@@ -227,6 +227,57 @@ def test_assume_role(access, user, role, function):
           aws.client(limited).invoke, FunctionName=name)  # fmt: skip
 
 
+def test_a_session_ends_with_its_role(client, iam, access, user, function):
+    name = function(SOURCE)
+    _, theirs = user(allow("sts:AssumeRole"))
+    role = {"RoleName": fresh_name("role"),
+            "AssumeRolePolicyDocument": trust(AWS=f"arn:aws:iam::{aws.ACCOUNT}:root")}  # fmt: skip
+    ours = iam.create_role(**role)["Role"]["Arn"]
+    given = aws.client(theirs, "sts").assume_role(RoleArn=ours, RoleSessionName="visit")
+    given = given["Credentials"]
+    visitor = dataclasses.replace(access, key=given["AccessKeyId"], secret=given["SecretAccessKey"],
+                                  token=given["SessionToken"])  # fmt: skip
+    client.add_permission(FunctionName=name, StatementId="s", Action="lambda:InvokeFunction",
+                          Principal=ours)  # fmt: skip
+    assert call(aws.client(visitor), name)[0] == 1
+    iam.delete_role(RoleName=role["RoleName"])
+    session = f"arn:aws:sts::{aws.ACCOUNT}:assumed-role/{role['RoleName']}/visit"
+    expected = denied(session, "lambda:InvokeFunction", arn(name))
+    fails(expected, aws.client(visitor).invoke, FunctionName=name)
+    iam.create_role(**role)
+    fails(expected, aws.client(visitor).invoke, FunctionName=name)
+    iam.delete_role(RoleName=role["RoleName"])
+
+
+def test_a_thing_is_denied_by_any_name(client, user, function):
+    name = function(SOURCE, wait=False)
+    group = f"arn:aws:logs:us-east-1:{aws.ACCOUNT}:log-group:/secret"
+    deny = {"Effect": "Deny", "Action": "*", "Resource": [arn(name), f"{group}:*"]}
+    who, access = user(allow("*"), deny)
+    who = f"arn:aws:iam::{aws.ACCOUNT}:user/{who}"
+    why = "with an explicit deny in an identity-based policy"
+    expected = denied(who, "lambda:GetFunction", arn(name), why)
+    for spelled in (name, f"{name}:$LATEST", arn(name).replace(":aws:", ":aws-cn:")):
+        fails(expected, aws.client(access).get_function, FunctionName=spelled)
+    expected = denied(who, "logs:FilterLogEvents", f"{group}:*", why)
+    logs = aws.client(access, "logs")
+    for spelled in (group, group.replace(":aws:", ":aws-cn:")):
+        fails(expected, logs.filter_log_events, logGroupIdentifier=spelled)
+
+
+def test_code_and_layers_need_leave_of_their_own(user, function):
+    name = function(SOURCE, wait=False)
+    who, access = user(allow("lambda:Update*"))
+    who = f"arn:aws:iam::{aws.ACCOUNT}:user/{who}"
+    client = aws.client(access)
+    fails(denied(who, "s3:GetObject", "arn:aws:s3:::bucket/some/key"),
+          client.update_function_code, FunctionName=name, S3Bucket="bucket",
+          S3Key="some/key")  # fmt: skip
+    layer = f"arn:aws:lambda:us-east-1:{aws.ACCOUNT}:layer:secret:1"
+    fails(denied(who, "lambda:GetLayerVersion", layer),
+          client.update_function_configuration, FunctionName=name, Layers=[layer])  # fmt: skip
+
+
 def test_a_role_is_for_those_it_trusts(user, role):
     ours = role(trust(AWS=f"arn:aws:iam::{aws.ACCOUNT}:root"))
     who, access = user()

@@ -189,13 +189,14 @@ fn code_and_layers_need_leave_too() {
     };
     let code = json!({ "S3Bucket": "b", "S3Key": "k/l" });
     let object = ("s3:GetObject".to_owned(), "arn:aws:s3:::b/k/l".to_owned());
+    let one = std::slice::from_ref(&object);
     let layer = "arn:aws-x:lambda:us-east-1:000000000000:layer:l:03";
     let known = "arn:aws:lambda:us-east-1:000000000000:layer:l:3".to_owned();
     let layers = ("lambda:GetLayerVersion".to_owned(), known);
-    assert_eq!(besides("UpdateFunctionCode", code.clone()), [object.clone()]);
-    assert_eq!(besides("PublishLayerVersion", json!({ "Content": code })), [object.clone()]);
+    assert_eq!(besides("UpdateFunctionCode", code.clone()), one);
+    assert_eq!(besides("PublishLayerVersion", json!({ "Content": code })), one);
     let input = json!({ "Code": code, "Layers": [layer] });
-    assert_eq!(besides("CreateFunction", input), [object, layers.clone()]);
+    assert_eq!(besides("CreateFunction", input), [object.clone(), layers.clone()]);
     assert_eq!(besides("UpdateFunctionConfiguration", json!({ "Layers": [layer] })), [layers]);
     assert_eq!(besides("Invoke", json!({ "FunctionName": "f" })), []);
 }
