@@ -131,8 +131,6 @@ pub type Ended = mpsc::UnboundedSender<EnvironmentId>;
 pub struct Prepared {
     /// Bytes.
     pub unzipped: u64,
-    /// Whether it is a container image.
-    pub image: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -8,8 +8,10 @@ use super::service::{Core, FunctionCatalog};
 use super::snapshot::Function;
 use super::versions::Write;
 use bytes::Bytes;
-use lamplight_model::{CodeRef, FunctionArn, FunctionRecord, LayerRef, PackageType, Scope, limits};
-use lamplight_rpc::{CatalogError, PrepareError, Prepared};
+use lamplight_model::{
+    CodeRef, FunctionArn, FunctionRecord, LayerRef, MAGIC, PackageType, Scope, limits,
+};
+use lamplight_rpc::{CatalogError, PrepareError};
 use lamplight_store::{Blob, Digest, StoreError};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +58,7 @@ impl Core {
         zip: Bytes,
         (kind, layers): (PackageType, &[LayerRef]),
     ) -> Result<Stored, CatalogError> {
+        check_kind(&zip, kind)?;
         let size = zip.len() as u64;
         let hashed = self.env().tasks.spawn_blocking(move || Blob::new(zip)).await;
         let blob = hashed.map_err(|error| CatalogError::Unavailable(error.to_string()))?;
@@ -70,7 +73,10 @@ impl Core {
                 tracing::info!(digest, ?error, "code is refused");
                 of_prepare(error)
             })?;
-            check_prepared(prepared, kind, layers)?;
+            // Images have a limit of their own, which unpacking minds.
+            if kind == PackageType::Zip {
+                check_unzipped(prepared.unzipped, layers)?;
+            }
             Ok(prepared.unzipped)
         };
         match prepared.await {
@@ -190,16 +196,12 @@ impl Drop for Held<'_> {
     }
 }
 
-fn check_prepared(
-    prepared: Prepared,
-    kind: PackageType,
-    layers: &[LayerRef],
-) -> Result<(), CatalogError> {
-    match (kind, prepared.image) {
-        (PackageType::Zip, false) => check_unzipped(prepared.unzipped, layers),
-        // Images have a limit of their own, which unpacking minds.
-        (PackageType::Image, true) => Ok(()),
-        _ => Err(of_prepare(PrepareError::BadZip("it is another kind of package".to_owned()))),
+/// Before anything is unpacked: the unpacking goes by the file alone, and nobody may upload a
+/// bundle that no registry has seen.
+fn check_kind(package: &[u8], kind: PackageType) -> Result<(), CatalogError> {
+    match package.starts_with(MAGIC) == (kind == PackageType::Image) {
+        true => Ok(()),
+        false => Err(of_prepare(PrepareError::BadZip("it is another kind of package".to_owned()))),
     }
 }
 

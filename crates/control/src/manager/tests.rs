@@ -32,7 +32,7 @@ impl Worker for Numbers {
     }
 
     async fn prepare(&self, _: &str, _: &Path) -> Result<Prepared, PrepareError> {
-        Ok(Prepared { unzipped: 0, image: false })
+        Ok(Prepared { unzipped: 0 })
     }
 
     async fn forget(&self, _: &str) {}

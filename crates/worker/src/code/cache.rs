@@ -137,5 +137,5 @@ fn check(digest: &str) -> Result<(), CodeError> {
 }
 
 fn prepared(summary: &Summary) -> Prepared {
-    Prepared { unzipped: summary.unzipped, image: summary.image.is_some() }
+    Prepared { unzipped: summary.unzipped }
 }

@@ -7,9 +7,10 @@
 //! Everything here blocks.
 
 use super::error::UnzipError;
-use super::limits::{Budget, LINK_BYTES, Limits, PATH_BYTES};
+use super::limits::{Budget, LINK_BYTES, Limits, NAME_BYTES, PATH_BYTES, PATH_DEPTH};
+use super::removal::remove_at;
 use super::unzip::Contents;
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use lamplight_model::{BundleHead, HEAD_BYTES, ImageConfig, MAGIC};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -42,13 +43,15 @@ pub(super) fn unpack(
     let mut bundle = BufReader::with_capacity(128 * 1024, file);
     let head = read_head(&mut bundle)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::openat(CWD, root, flags, Mode::empty())
-        .map_err(|errno| UnzipError::write(b"the root", errno.into()))?;
-    let mut tree = Tree { root, budget: Budget::new(limits), left: limits.entries, bytes: 0 };
+    let failed = |error: Errno| UnzipError::write(b"the root", error.into());
+    let root = rustix::fs::openat(CWD, root, flags, Mode::empty()).map_err(failed)?;
+    let place = real_path(&root).map_err(failed)?;
+    let (budget, left) = (Budget::new(limits), limits.entries);
+    let mut tree = Tree { root, place, budget, left, bytes: 0 };
     for layer in &head.layers {
         let mut part = (&mut bundle).take(layer.size);
         match layer.gzip {
-            true => tree.lay(GzDecoder::new(&mut part))?,
+            true => tree.lay(MultiGzDecoder::new(&mut part))?,
             false => tree.lay(&mut part)?,
         }
         // What is behind the end of an archive is padding.
@@ -73,8 +76,10 @@ fn read_head(bundle: &mut impl BufRead) -> Result<BundleHead, UnzipError> {
 
 struct Tree {
     root: OwnedFd,
+    /// Where the root is.
+    place: Vec<u8>,
     budget: Budget,
-    /// Entries that may still come.
+    /// Entries that may still come, and directories that they need.
     left: usize,
     bytes: u64,
 }
@@ -92,7 +97,7 @@ impl Tree {
         let mut long = Long::default();
         for entry in archive.entries().map_err(broken)?.raw(true) {
             let mut entry = entry.map_err(broken)?;
-            self.left = self.left.checked_sub(1).ok_or(UnzipError::TooLarge)?;
+            self.count()?;
             self.budget.check_cpu()?;
             let kind = entry.header().entry_type();
             match kind {
@@ -111,6 +116,11 @@ impl Tree {
         Ok(())
     }
 
+    fn count(&mut self) -> Result<(), UnzipError> {
+        self.left = self.left.checked_sub(1).ok_or(UnzipError::TooLarge)?;
+        Ok(())
+    }
+
     fn put(
         &mut self,
         path: &[u8],
@@ -120,7 +130,7 @@ impl Tree {
         let refuse = |reason| UnzipError::entry(path, reason);
         let Some((parent, name)) = split(path).map_err(refuse)? else { return Ok(()) };
         let failed = |errno: Errno| UnzipError::write(path, errno.into());
-        let parent = self.directory(&parent).map_err(failed)?;
+        let parent = self.directory(&parent)?;
         if name == OPAQUE {
             return empty(&parent).map_err(|error| UnzipError::write(path, error));
         }
@@ -135,8 +145,7 @@ impl Tree {
                 // Only a directory, and no link to one, may stay where it is.
                 if !is_directory(&parent, name) {
                     remove(&parent, name).map_err(|error| UnzipError::write(path, error))?;
-                    rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
-                        .map_err(failed)?;
+                    self.make(&parent, (path, name))?;
                 }
                 Ok(())
             }
@@ -155,7 +164,7 @@ impl Tree {
             EntryType::Link => {
                 let target = split(link).map_err(refuse)?;
                 let (from, file) = target.ok_or_else(|| refuse("is a link to the root"))?;
-                let from = self.directory(&from).map_err(failed)?;
+                let from = self.directory(&from)?;
                 if is_directory(&from, file) {
                     return Err(refuse("is a second name of a directory"));
                 }
@@ -195,28 +204,56 @@ impl Tree {
     }
 
     /// The directory at `path`, followed inside the root, made where missing.
-    fn directory(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        let open = |path: &[u8]| {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            rustix::fs::openat2(&self.root, path, flags, Mode::empty(), inside)
-        };
+    fn directory(&mut self, path: &[u8]) -> Result<OwnedFd, UnzipError> {
+        let failed = |errno: Errno| UnzipError::write(path, errno.into());
         if path.is_empty() {
-            return open(b".");
+            return self.open(b".").map_err(failed);
         }
-        match open(path) {
+        match self.open(path) {
             Err(Errno::NOENT) => {}
-            done => return done,
+            done => return done.map_err(failed),
         }
         let slash = path.iter().rposition(|byte| *byte == b'/');
         let (parent, name) = path.split_at(slash.unwrap_or(0));
         let name = name.strip_prefix(b"/").unwrap_or(name);
         let parent = self.directory(parent)?;
-        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => open(path),
-            Err(errno) => Err(errno),
+        self.count()?;
+        self.make(&parent, (path, name))?;
+        self.open(path).map_err(failed)
+    }
+
+    fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(&self.root, path, flags, Mode::empty(), inside)
+    }
+
+    /// Makes a directory, no deeper than paths may be: `parent` can be far below what an entry's
+    /// own path says, through links.
+    fn make(&self, parent: &OwnedFd, (path, name): (&[u8], &[u8])) -> Result<(), UnzipError> {
+        let real = match real_path(parent) {
+            Err(Errno::NAMETOOLONG) => None,
+            other => Some(other.map_err(|errno| UnzipError::write(path, errno.into()))?),
+        };
+        let below = real.as_deref().and_then(|real| real.strip_prefix(&self.place[..]));
+        let fits = below.is_some_and(|below| {
+            below.len() + 1 + name.len() <= PATH_BYTES
+                && below.iter().filter(|byte| **byte == b'/').count() < PATH_DEPTH
+        });
+        if !fits {
+            return Err(UnzipError::entry(path, "leads too far down through links"));
+        }
+        match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(UnzipError::write(path, errno.into())),
         }
     }
+}
+
+/// Where the kernel sees an open directory.
+fn real_path(directory: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    rustix::fs::readlink(link, Vec::new()).map(|path| path.into_bytes())
 }
 
 /// A directory and a name in it.
@@ -224,13 +261,20 @@ type Place<'a> = (Vec<u8>, &'a [u8]);
 
 /// Where an entry goes; `None` for the root itself.
 fn split(path: &[u8]) -> Result<Option<Place<'_>>, &'static str> {
-    if path.len() > 4 * PATH_BYTES || path.contains(&0) {
-        return Err("has a path that is too long, or has a NUL in it");
+    if path.contains(&0) {
+        return Err("has a NUL in its path");
     }
     let parts = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
     let mut parts: Vec<&[u8]> = parts.collect();
     if parts.contains(&&b".."[..]) {
         return Err("leads out of the image");
+    }
+    let length = parts.iter().fold(0, |sum, part| sum + part.len() + 1);
+    if length > PATH_BYTES + 1 || parts.len() > PATH_DEPTH {
+        return Err("has a path that is too long");
+    }
+    if parts.iter().any(|part| part.len() > NAME_BYTES) {
+        return Err("has a name that is too long");
     }
     Ok(parts.pop().map(|name| (parts.join(&b'/'), name)))
 }
@@ -247,16 +291,7 @@ fn remove(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
     if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') {
         return Ok(());
     }
-    if is_directory(parent, name) {
-        use std::os::unix::ffi::OsStrExt;
-        // The descriptor stands for the directory that was found inside the root.
-        let place = Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string());
-        return std::fs::remove_dir_all(place.join(std::ffi::OsStr::from_bytes(name)));
-    }
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
+    remove_at(parent, name)
 }
 
 fn empty(directory: &OwnedFd) -> io::Result<()> {

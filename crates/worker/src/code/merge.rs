@@ -7,7 +7,8 @@
 //! Everything here blocks, and has one caller at a time for each key.
 
 use super::error::CodeError;
-use super::shelf::{Partial, Shelf, remove};
+use super::removal::remove;
+use super::shelf::{Partial, Shelf};
 use sha2::{Digest, Sha256};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};

@@ -16,6 +16,7 @@ mod image;
 mod limits;
 mod links;
 mod merge;
+mod removal;
 mod shelf;
 mod tree;
 mod unzip;

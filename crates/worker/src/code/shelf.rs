@@ -11,6 +11,7 @@
 use super::error::CodeError;
 use super::image;
 use super::limits::Limits;
+use super::removal::remove;
 use super::unzip::unzip;
 use lamplight_model::ImageConfig;
 use serde::{Deserialize, Serialize};
@@ -42,7 +43,9 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    /// Makes the directory where there is none, and clears what was not finished in it.
+    /// Makes the directory where there is none, and clears what was not finished in it. A tree
+    /// that cannot be cleared stays: nobody takes it for complete, and it must not keep the server
+    /// from starting.
     pub(super) fn open(dir: &Path) -> Result<Self, CodeError> {
         fs::create_dir_all(dir).map_err(CodeError::Open)?;
         let shelf = Self { dir: fs::canonicalize(dir).map_err(CodeError::Open)? };
@@ -53,10 +56,10 @@ impl Shelf {
             let unfinished =
                 name.starts_with(PARTIAL) || is_digest(&name) && shelf.summary(&name).is_none();
             if unfinished {
-                remove(&entry.path()).map_err(CodeError::Clear)?;
+                let _ = remove(&entry.path()).inspect_err(|error| stays(&entry.path(), error));
             }
         }
-        shelf.forget_merged(None).map_err(CodeError::Clear)?;
+        let _ = shelf.forget_merged(None).inspect_err(|error| stays(dir, error));
         Ok(shelf)
     }
 
@@ -144,20 +147,12 @@ pub(super) struct Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.path) {
-            tracing::warn!(%error, path = %self.path.display(), "unfinished code stays behind");
-        }
+        let _ = remove(&self.path).inspect_err(|error| stays(&self.path, error));
     }
 }
 
-/// Removes a tree, or nothing.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-    }
+fn stays(path: &Path, error: &io::Error) {
+    tracing::warn!(%error, path = %path.display(), "unfinished code stays behind");
 }
 
 pub(super) fn is_digest(text: &str) -> bool {

@@ -203,3 +203,68 @@ fn images_cost_no_more_than_their_limits() {
         Err(UnzipError::TooLarge)
     ));
 }
+
+#[test]
+fn links_make_no_tree_deeper_than_paths_may_be() {
+    let climb = |part: &str| {
+        let yard = Yard::new();
+        // Each turn goes on where the one before it ended.
+        let names: Vec<String> = (0..60).map(|turn| format!("l{turn}")).collect();
+        let mut entries = Vec::new();
+        let down = [part; 8].join("/");
+        let mut ends = vec![down.clone()];
+        ends.extend(names.iter().map(|name| format!("{name}/{down}")));
+        for (name, end) in names.iter().zip(&ends) {
+            entries.push((EntryType::Directory, end.as_str(), ""));
+            entries.push(link(name, end));
+        }
+        let error = yard.image(&bundle(&[layer(&entries)]), &LIMITS).unwrap_err();
+        assert!(error.to_string().contains("too far down"), "{error}");
+    };
+    climb("d");
+    climb(&"d".repeat(10));
+}
+
+#[test]
+fn paths_have_the_limits_of_zip_files() {
+    let refused = |path: String| {
+        let record = format!(" path={path}\n");
+        let length = (1..6).map(|digits| record.len() + digits);
+        let length = length.into_iter().find(|sum| sum.to_string().len() + record.len() == *sum);
+        let record = format!("{}{record}", length.unwrap());
+        let entries = [(EntryType::XHeader, "x", record.as_str()), file("short", "x")];
+        Yard::new().image(&bundle(&[layer(&entries)]), &LIMITS).unwrap_err().to_string()
+    };
+    assert!(refused("d/".repeat(128) + "f").contains("path that is too long"));
+    assert!(
+        refused(std::array::from_fn::<_, 6, _>(|_| "n".repeat(200)).join("/"))
+            .contains("path that is too long")
+    );
+    assert!(refused("n".repeat(256)).contains("name that is too long"));
+}
+
+#[test]
+fn directories_that_entries_need_count() {
+    let names: Vec<String> = (0..300).map(|n| format!("{n}/f")).collect();
+    let many: Vec<Entry<'_>> = names.iter().map(|name| file(name, "")).collect();
+    let result = Yard::new().image(&bundle(&[layer(&many)]), &LIMITS);
+    assert!(matches!(result, Err(UnzipError::TooLarge)), "{result:?}");
+}
+
+#[test]
+fn layers_may_have_several_gzip_members() {
+    let whole = layer(&[file("first", "1"), file("second", "2")]);
+    let packed = whole.chunks(700).flat_map(|piece| {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(piece).unwrap();
+        gzip.finish().unwrap()
+    });
+    let packed: Vec<u8> = packed.collect();
+    let layers = vec![BundleLayer { size: packed.len() as u64, gzip: true }];
+    let config = ImageConfig::default();
+    let mut bytes = BundleHead { format: BundleHead::FORMAT, config, layers }.to_bytes();
+    bytes.extend(packed);
+    let yard = Yard::new();
+    yard.image(&bytes, &LIMITS).unwrap();
+    assert_eq!(listing(&yard.task())["second"].1, b"2");
+}

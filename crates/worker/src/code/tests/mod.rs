@@ -8,6 +8,7 @@ mod hostile;
 mod image;
 mod links;
 mod merge;
+mod removal;
 
 use super::error::UnzipError;
 use super::limits::Limits;
