@@ -4,6 +4,7 @@
 //! and every answer a limit. Nothing here is kept: callers store what they fetch.
 
 mod http;
+mod reach;
 mod registry;
 mod s3;
 

@@ -1,6 +1,7 @@
 //! GetObject at the S3 endpoint of the configuration.
 
 use crate::http::{Client, HttpError, read};
+use crate::reach::Reach;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
@@ -84,7 +85,11 @@ impl Objects for ObjectStore {
             ))
         };
         let request = self.request(s3, object).map_err(|error| unreachable(&error))?;
-        let response = self.client.send(request).await.map_err(|error| unreachable(&error))?;
+        let response = self
+            .client
+            .send(request, Reach::Anywhere)
+            .await
+            .map_err(|error| unreachable(&error))?;
         if response.status() != StatusCode::OK {
             return Err(refusal(response).await);
         }

@@ -1,17 +1,24 @@
 //! Container images from registries that speak the protocol of OCI.
 //!
 //! Invariants: what is handed on has the digests that its manifest names; a token goes to the
-//! registry that asked for it and to nobody else. Absences: passwords, so private repositories
+//! registry that asked for it and to nobody else; nothing that a registry says leads anywhere but to
+//! itself or, over TLS, to public addresses; nobody who pulls slowly keeps others waiting for long.
+//! Absences: passwords, so private repositories
 //! only where the registry gives tokens to anybody who reaches it; layers compressed with zstd.
 
 mod manifest;
 mod name;
 mod token;
 
-use crate::http::{Client, HttpError, read};
+#[cfg(test)]
+mod tests;
+
+use crate::http::{Client, HttpError, append, read};
+use crate::reach::Reach;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
+use http::uri::Scheme;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -22,14 +29,20 @@ use lamplight_wire::sigv4;
 use manifest::{Descriptor, Manifest};
 use name::Name;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// A manifest, a configuration or a token, bytes.
 const DOCUMENT: usize = 4 * 1024 * 1024;
 const REDIRECTS: usize = 5;
 /// Images that are in memory at a time.
 const AT_A_TIME: usize = 2;
+/// For a place among them.
+const QUEUE: Duration = Duration::from_secs(30);
+/// For one image, all of it.
+const WHOLE: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Debug, Error)]
 enum PullError {
@@ -45,6 +58,10 @@ enum PullError {
     Http(#[from] HttpError),
     #[error("a request cannot be made: {0}")]
     Request(#[from] http::Error),
+    #[error("the registry leads to {0}")]
+    Astray(Uri),
+    #[error("the image came too slowly")]
+    Slow,
     #[error("what arrived is not what was asked for")]
     Digest,
 }
@@ -69,21 +86,23 @@ impl Registries {
             manifest = parsed(&bytes)?;
         }
         let config = manifest.config.as_ref().ok_or(PullError::Unsupported)?;
-        let config = pull.blob(config, DOCUMENT).await?;
-        let config = manifest::config(&config).ok_or(PullError::Unsupported)?;
+        let mut text = BytesMut::new();
+        pull.blob(config, DOCUMENT, &mut text).await?;
+        let config = manifest::config(&text).ok_or(PullError::Unsupported)?;
         let mut layers = Vec::new();
         for layer in &manifest.layers {
             let gzip = layer.gzip().ok_or(PullError::Unsupported)?;
             layers.push(BundleLayer { size: layer.size, gzip });
         }
         let all = layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
-        if all > limits::IMAGE_PACKED as u64 {
-            return Err(PullError::TooLarge);
-        }
+        let all = usize::try_from(all).ok().filter(|all| *all <= limits::IMAGE_PACKED);
+        let all = all.ok_or(PullError::TooLarge)?;
         let head = BundleHead { format: BundleHead::FORMAT, config, layers };
-        let mut bundle = BytesMut::from(&head.to_bytes()[..]);
+        let head = head.to_bytes();
+        let mut bundle = BytesMut::with_capacity(head.len().saturating_add(all));
+        bundle.extend_from_slice(&head);
         for layer in &manifest.layers {
-            bundle.extend_from_slice(&pull.blob(layer, limits::IMAGE_PACKED).await?);
+            pull.blob(layer, limits::IMAGE_PACKED, &mut bundle).await?;
         }
         Ok((bundle.freeze(), digest))
     }
@@ -94,8 +113,14 @@ impl Images for Registries {
     async fn pull(&self, text: &str, architecture: &str) -> Result<PulledImage, ImageError> {
         let missing = || ImageError::Missing(text.to_owned());
         let name = Name::parse(text).ok_or_else(missing)?;
-        let share = Arc::clone(&self.room).acquire_owned().await.map_err(|_| missing())?;
-        match self.bundle(&name, architecture).await {
+        let share = timeout(QUEUE, Arc::clone(&self.room).acquire_owned()).await;
+        let share = share.map_err(|_| {
+            let text = "Too many container images are being pulled. Try again later.";
+            ImageError::Unreachable(text.to_owned())
+        })?;
+        let share = share.map_err(|_| missing())?;
+        let bundle = timeout(WHOLE, self.bundle(&name, architecture)).await;
+        match bundle.unwrap_or(Err(PullError::Slow)) {
             Ok((bundle, digest)) => {
                 let resolved = name.resolved(&digest);
                 Ok(PulledImage { bundle, resolved, share: Box::new(share) })
@@ -106,8 +131,9 @@ impl Images for Registries {
                 Err(ImageError::TooLarge(text.to_owned(), limits::IMAGE_PACKED))
             }
             Err(error) => {
+                // The caller is not told what there is to find in this network.
                 tracing::warn!(%error, image = text, "an image cannot be pulled");
-                Err(ImageError::Unreachable(format!("The image {text} cannot be pulled: {error}")))
+                Err(ImageError::Unreachable(format!("The image {text} cannot be pulled.")))
             }
         }
     }
@@ -132,26 +158,36 @@ impl Pull<'_> {
         }
     }
 
-    async fn blob(&mut self, blob: &Descriptor, limit: usize) -> Result<Bytes, PullError> {
+    /// Puts a blob behind what is in `into`.
+    async fn blob(
+        &mut self,
+        blob: &Descriptor,
+        limit: usize,
+        into: &mut BytesMut,
+    ) -> Result<(), PullError> {
         let size = usize::try_from(blob.size).ok().filter(|size| *size <= limit);
         let size = size.ok_or(PullError::TooLarge)?;
         let response = self.get(&format!("blobs/{}", blob.digest)).await?;
-        let bytes = read(response.into_body(), size).await?;
-        match bytes.len() == size && digest(&bytes) == blob.digest {
-            true => Ok(bytes),
+        let start = into.len();
+        append(response.into_body(), size, into).await?;
+        let bytes = into.get(start..).unwrap_or_default();
+        match bytes.len() == size && digest(bytes) == blob.digest {
+            true => Ok(()),
             false => Err(PullError::Digest),
         }
     }
 
     async fn get(&mut self, path: &str) -> Result<Response<Incoming>, PullError> {
-        let address = self.name.address(path);
+        let address: Uri = self.name.address(path).parse().map_err(http::Error::from)?;
         let mut response = self.follow(&address).await?;
         if response.status() == StatusCode::UNAUTHORIZED && self.token.is_none() {
             let challenge = response.headers().get(WWW_AUTHENTICATE);
             let challenge = challenge.and_then(|value| value.to_str().ok()).unwrap_or_default();
             let realm = token::address(challenge);
             let realm = realm.ok_or(PullError::Refused(StatusCode::UNAUTHORIZED))?;
-            let answer = self.client.send(Request::get(realm).body(Empty::new())?).await?;
+            let realm: Uri = realm.parse().map_err(http::Error::from)?;
+            let reach = reach(&address, &realm)?;
+            let answer = self.client.send(Request::get(realm).body(Empty::new())?, reach).await?;
             let answer = read(answer.into_body(), DOCUMENT).await?;
             let token = token::read(&answer);
             self.token = Some(token.ok_or(PullError::Refused(StatusCode::UNAUTHORIZED))?);
@@ -168,15 +204,15 @@ impl Pull<'_> {
     }
 
     /// Blobs are often elsewhere, where the token is none of anybody's business.
-    async fn follow(&self, address: &str) -> Result<Response<Incoming>, PullError> {
-        let mut uri: Uri = address.parse().map_err(http::Error::from)?;
-        let own = uri.authority().cloned();
+    async fn follow(&self, address: &Uri) -> Result<Response<Incoming>, PullError> {
+        let mut uri = address.clone();
         for _ in 0..REDIRECTS {
             let mut request = Request::get(uri.clone()).header(ACCEPT, manifest::ACCEPT);
-            if let Some(token) = self.token.as_ref().filter(|_| uri.authority() == own.as_ref()) {
+            if let Some(token) = self.token.as_ref().filter(|_| is_same_server(address, &uri)) {
                 request = request.header(AUTHORIZATION, format!("Bearer {token}"));
             }
-            let response = self.client.send(request.body(Empty::new())?).await?;
+            let reach = reach(address, &uri)?;
+            let response = self.client.send(request.body(Empty::new())?, reach).await?;
             if !response.status().is_redirection() {
                 return Ok(response);
             }
@@ -188,6 +224,20 @@ impl Pull<'_> {
             uri = Uri::from_parts(parts).map_err(http::Error::from)?;
         }
         Err(PullError::Refused(StatusCode::LOOP_DETECTED))
+    }
+}
+
+fn is_same_server(one: &Uri, other: &Uri) -> bool {
+    one.scheme() == other.scheme() && one.authority() == other.authority()
+}
+
+/// How far an address may lead that the registry at `own` says: to itself, which the caller named,
+/// or over TLS to public machines.
+fn reach(own: &Uri, to: &Uri) -> Result<Reach, PullError> {
+    match is_same_server(own, to) {
+        true => Ok(Reach::Anywhere),
+        false if to.scheme() == Some(&Scheme::HTTPS) => Ok(Reach::Public),
+        false => Err(PullError::Astray(to.clone())),
     }
 }
 

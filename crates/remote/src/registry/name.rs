@@ -1,5 +1,7 @@
 //! Names of images: `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`. Pure.
 
+use std::net::Ipv4Addr;
+
 /// A name taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Name {
@@ -49,7 +51,9 @@ impl Name {
     /// plain HTTP.
     pub fn address(&self, path: &str) -> String {
         let host = self.registry.rsplit_once(':').map_or(self.registry.as_str(), |(host, _)| host);
-        let here = host == "localhost" || host.starts_with("127.") || host == "[::1]";
+        // Not by how it begins: `127.example` may be anybody's.
+        let here = host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+        let here = here || matches!(host, "localhost" | "[::1]");
         let scheme = if here { "http" } else { "https" };
         format!("{scheme}://{}/v2/{}/{path}", self.registry, self.repository)
     }
@@ -78,7 +82,7 @@ mod tests {
         let address = |text: &str| Name::parse(text).unwrap().address("tags");
         assert_eq!(address("127.0.0.1:5000/a"), "http://127.0.0.1:5000/v2/a/tags");
         assert_eq!(address("localhost:5000/a"), "http://localhost:5000/v2/a/tags");
-        assert_eq!(address("127.example/a"), "http://127.example/v2/a/tags");
+        assert_eq!(address("127.example/a"), "https://127.example/v2/a/tags");
         assert_eq!(address("localhost.example/a"), "https://localhost.example/v2/a/tags");
     }
 }
