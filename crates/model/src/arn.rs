@@ -1,5 +1,6 @@
 //! Names of functions: a bare name, a partial ARN or a full ARN, with or without a qualifier.
 
+use crate::limits;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -144,7 +145,7 @@ impl FunctionRef {
             [name, derived] => (*name, Some(*derived)),
             _ => return Err(NameError::Malformed),
         };
-        if name.len() > 64 {
+        if name.len() > limits::FUNCTION_NAME {
             return Err(NameError::TooLong(name.to_owned()));
         }
         let qualifier = match (derived, qualifier) {

@@ -10,6 +10,8 @@ pub const RESPONSE_PAYLOAD: usize = 6_291_556;
 pub const STREAMED_RESPONSE: usize = 200 * 1024 * 1024;
 /// The base64 text of `X-Amz-Client-Context`.
 pub const CLIENT_CONTEXT: usize = 3_583;
+/// The name of a function without ARN and qualifier, in characters.
+pub const FUNCTION_NAME: usize = 64;
 /// A zip file sent inline.
 pub const ZIPPED_CODE: usize = 52_428_800;
 /// Code and layers, unpacked.

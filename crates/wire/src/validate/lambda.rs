@@ -4,33 +4,7 @@ use super::{show, summary};
 use crate::ApiError;
 use crate::decode::Call;
 use crate::model::{Member, Service};
-
-/// Runtimes the model still names and Lambda no longer offers when it lists what it takes.
-const RETIRED: [&str; 20] = [
-    "nodejs",
-    "nodejs4.3",
-    "nodejs4.3-edge",
-    "nodejs6.10",
-    "nodejs8.10",
-    "nodejs10.x",
-    "nodejs12.x",
-    "nodejs14.x",
-    "java8",
-    "python2.7",
-    "python3.6",
-    "python3.7",
-    "dotnetcore1.0",
-    "dotnetcore2.0",
-    "dotnetcore2.1",
-    "dotnetcore3.1",
-    "go1.x",
-    "ruby2.5",
-    "ruby2.7",
-    "provided",
-];
-
-/// Longest name of a function without ARN and qualifier, in characters.
-const LONGEST_NAME: usize = 64;
+use lamplight_model::{Runtime, limits};
 
 /// Members that the framework leaves to [`validate`] and [`runtime_list`].
 pub(super) fn checks_itself(call: &Call, member: &Member) -> bool {
@@ -44,11 +18,12 @@ pub(super) fn checks_itself(call: &Call, member: &Member) -> bool {
 pub(super) fn validate(call: &Call) -> Result<(), ApiError> {
     let text = |name: &str| call.input.get(name).and_then(|value| value.as_str());
     if let Some(name) = text("FunctionName")
-        && bare_name(name).chars().count() > LONGEST_NAME
+        && bare_name(name).chars().count() > limits::FUNCTION_NAME
     {
         let found = format!(
             "Value '{name}' at 'functionName' failed to satisfy constraint: Member must have \
-             length less than or equal to {LONGEST_NAME}"
+             length less than or equal to {}",
+            limits::FUNCTION_NAME
         );
         return Err(refused(summary(&[found])));
     }
@@ -117,7 +92,8 @@ fn offered(service: &Service) -> String {
     let offered: Vec<_> = runtimes(service)
         .iter()
         .map(String::as_str)
-        .filter(|runtime| !RETIRED.contains(runtime))
+        // AWS: the model still names those that the service no longer lists.
+        .filter(|runtime| !Runtime::is_blocked(runtime))
         .collect();
     offered.join(", ")
 }
