@@ -13,7 +13,7 @@ import platform
 import time
 
 import load
-from contenders import LANGUAGES, Emulator, Lamplight, Ministack, right
+from contenders import EVENT, LANGUAGES, Emulator, Lamplight, Ministack, right
 from harness import place
 
 
@@ -47,6 +47,16 @@ def warm(contender, targets, language, calls, series):
     for _ in range(calls):
         series.add(*connection.timed(contender.request(target)))
     connection.close()
+
+
+def through_boto3(contender, targets, language, calls, series):
+    """The same function as an application calls it; the emulator has no API to call."""
+    function = targets[language][1]
+    for _ in range(calls):
+        start = time.perf_counter()
+        answer = contender.client.invoke(FunctionName=function, Payload=EVENT)
+        body = answer["Payload"].read()
+        series.add(time.perf_counter() - start, answer["StatusCode"], body)
 
 
 def cold(contender, language, calls, series):
@@ -105,6 +115,10 @@ def disciplines(contenders, sizes):
                     continue
                 one = lambda kind: series.setdefault((kind, language, contender), Series())  # noqa: E731
                 warm(contender, targets[contender], language, sizes.warm, one("warm"))
+                if not isinstance(contender, Emulator):
+                    through_boto3(
+                        contender, targets[contender], language, sizes.warm // 5, one("boto3")
+                    )
                 cold(contender, language, sizes.cold, one("cold"))
         print(f"round {round_ + 1} of {sizes.rounds} done, load {load_average()}", flush=True)
     return series
@@ -112,10 +126,12 @@ def disciplines(contenders, sizes):
 
 def report(contenders, series):
     rows = [("calls", "function", "server", "n", "wrong", "p50 ms", "p99 ms", "p50 ratio", "p99 ratio")]
-    for kind in ("warm", "cold"):
+    for kind in ("warm", "boto3", "cold"):
         for language in LANGUAGES:
             base = series.get((kind, language, contenders[0]))
             for contender in contenders:
+                if kind == "boto3" and isinstance(contender, Emulator):
+                    continue
                 one = series.get((kind, language, contender))
                 if one is None:
                     rows.append((kind, language, contender.name, 0, "-", "-", "-", "-", "-"))
