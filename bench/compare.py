@@ -144,6 +144,44 @@ def report(contenders, series):
     print_table(rows)
 
 
+def hello_world(contenders, calls):
+    """A function that does nothing, called with an empty event, by both clients in turn."""
+    contenders = [one for one in contenders if not isinstance(one, Emulator)]
+    clients = {}
+    for contender in contenders:
+        name, connection = contender.hello(), load.Connection(contender.port)
+        path = f"/2015-03-31/functions/{name}/invocations"
+
+        def lean(contender=contender, connection=connection, path=path):
+            request = contender.signer.request(path, b"{}")
+            return connection.timed(request)
+
+        def boto3(contender=contender, name=name):
+            start = time.perf_counter()
+            answer = contender.client.invoke(FunctionName=name, Payload=b"{}")
+            body = answer["Payload"].read()
+            return time.perf_counter() - start, answer["StatusCode"], body
+
+        clients[contender] = {"lean": (lean, []), "boto3": (boto3, [])}
+    for _ in range(5):
+        for contender in contenders:
+            for call, seconds in clients[contender].values():
+                for _ in range(calls // 5):
+                    taken, status, body = call()
+                    if (status, body) == (200, b'"hello"'):
+                        seconds.append(taken)
+    rows = [("hello world", "server", "right", "p50 ms", "p99 ms", "p50 ratio")]
+    for client in ("lean", "boto3"):
+        base = percentile(clients[contenders[0]][client][1], 0.5)
+        for contender in contenders:
+            seconds = clients[contender][client][1]
+            half = percentile(seconds, 0.5)
+            ratio = f"{half / base:.2f}" if half and base else "-"
+            rows.append((client, contender.name, f"{len(seconds)}/{calls}", figure(half),
+                         figure(percentile(seconds, 0.99)), ratio))  # fmt: skip
+    print_table(rows)
+
+
 def first_calls(contenders, count):
     rows = [("first calls at once", "server", "answered", "p50 ms", "p99 ms", "all ms")]
     for contender in contenders:
@@ -189,6 +227,7 @@ def main():
         series = disciplines(contenders, sizes)
         print()
         report(contenders, series)
+        hello_world(contenders, sizes.warm * 2)
         first_calls(contenders, sizes.at_once)
         many_calls(contenders[0], sizes.many)
     print(f"load after: {load_average()}")

@@ -26,6 +26,9 @@ EXPECTED = {"statusCode": 200, "body": '"lamp-post"'}
 LANGUAGES = ("python", "node", "rust")
 
 
+HELLO = "def handler(event, context):\n    return 'hello'\n"
+
+
 def package(language):
     """(zip file, runtime, handler) of an example."""
     if language == "python":
@@ -77,6 +80,16 @@ class Api:
 
     def fresh(self, language):
         return self.port, self.deploy(language)
+
+    def hello(self):
+        """The smallest function there is; returns its name. It has been called."""
+        self.client.create_function(
+            FunctionName="hello-world", Runtime=place.python_runtime(), Handler="app.handler",
+            Role="arn:aws:iam::000000000000:role/lambda", Code={"ZipFile": code.python(HELLO)},
+        )  # fmt: skip
+        self.client.get_waiter("function_active_v2").wait(FunctionName="hello-world")
+        self.client.invoke(FunctionName="hello-world", Payload=b"{}")
+        return "hello-world"
 
     def request(self, target):
         return self.signer.request(f"/2015-03-31/functions/{target[1]}/invocations", EVENT)
