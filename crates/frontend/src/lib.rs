@@ -16,10 +16,11 @@ pub use api::lambda::FunctionDocuments;
 pub use auth::Auth;
 pub use downloads::Downloads;
 pub use guests::Guests;
+pub use invoke::Functions;
 pub use server::serve;
 
 use lamplight_env::Env;
-use lamplight_rpc::{Catalog, CodeSource, Counting, Documents, Images, Layers, Manager, Objects};
+use lamplight_rpc::{Catalog, CodeSource, Documents, Images, Layers, Manager, Objects};
 use lamplight_services::iam::Iam;
 use lamplight_services::logs::Logs;
 use lamplight_services::sts::Sts;
@@ -47,8 +48,9 @@ pub struct Parts {
     pub objects: Arc<dyn Objects>,
     pub documents: Arc<dyn Documents>,
     pub code: Arc<dyn CodeSource>,
-    pub counting: Arc<dyn Counting>,
     pub manager: Arc<dyn Manager>,
+    /// The way of every call; an [`lamplight_rpc::Invoker`] for the rest of the server.
+    pub functions: Arc<Functions>,
     pub logs: Arc<Logs>,
     pub iam: Arc<Iam>,
     pub sts: Sts,

@@ -12,7 +12,7 @@ use lamplight_control::manager::{self, EnvironmentManager};
 use lamplight_control::placement::OneMachine;
 use lamplight_env::{Env, Tasks};
 use lamplight_frontend::auth::{Caller, Keys};
-use lamplight_frontend::{Auth, Downloads, FunctionDocuments, Guests, Options, Parts};
+use lamplight_frontend::{Auth, Downloads, FunctionDocuments, Functions, Guests, Options, Parts};
 use lamplight_remote::{ObjectStore, Registries};
 use lamplight_rpc::{Documents, LogSink, Worker};
 use lamplight_sandbox::{Launcher, Mode, Swept};
@@ -152,6 +152,12 @@ impl Server {
 
         let front = Tasks::new();
         let front_env = Env { tasks: front.clone(), ..env.clone() };
+        let functions = Arc::new(Functions {
+            env: front_env.clone(),
+            catalog: Arc::clone(&catalog) as _,
+            counting,
+            manager: Arc::clone(&manager) as _,
+        });
         let parts = Arc::new(Parts {
             options: Options {
                 region: config.region.clone(),
@@ -167,8 +173,8 @@ impl Server {
             objects: Arc::new(ObjectStore::new(env.clone(), config.s3.clone())),
             layers: Arc::new(layers),
             documents,
-            counting,
             manager,
+            functions,
             logs,
             downloads: Downloads::new(&*env.random),
             env: front_env,

@@ -6,6 +6,7 @@ mod documents;
 mod environment;
 mod guests;
 mod images;
+mod invoker;
 mod layers;
 mod logs;
 mod objects;
@@ -21,6 +22,7 @@ pub use environment::{
 };
 pub use guests::{Guests, RoleCredentials};
 pub use images::{ImageError, Images, PulledImage};
+pub use invoker::{Call, InvokeError, Invoked, Invoker};
 pub use layers::{LayerFilter, LayerUpload, Layers, PublishedLayer};
 pub use logs::{LogEvent, LogSink};
 pub use objects::{FetchedObject, ObjectError, Objects};

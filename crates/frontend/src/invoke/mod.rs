@@ -1,4 +1,4 @@
-//! The synchronous way of a call, top to bottom: resolve, count, assign, call, settle.
+//! Invoke: what HTTP asks for and gets, around the way of every call.
 //!
 //! Nothing here waits for the store. A caller that hangs up does not end the call: it runs on, is
 //! logged, and gives back what it held.
@@ -6,51 +6,41 @@
 mod outlive;
 mod running;
 mod stream;
+mod trace;
+mod way;
 
 pub use stream::invoke_with_response_stream;
+pub use way::Functions;
 
-use crate::Parts;
 use crate::api::Request;
 use crate::api::lambda::{catalog_error, function_ref};
 use base64::Engine as _;
-use bytes::Bytes;
-use http::HeaderMap;
-use lamplight_env::Random;
-use lamplight_model::{Target, limits};
-use lamplight_rpc::{Invocation, Outcome, Slot, StartError, Throttled};
+use lamplight_model::limits;
+use lamplight_rpc::{Call, InvokeError, Invoked, StartError, Throttled};
 use lamplight_wire::{ApiError, Output, check_payload};
 use outlive::Outlive;
 use serde_json::{Value, json};
-use std::sync::Arc;
-
-/// How many environments that turn out to be gone a call tries before it gives up.
-const TRIES: usize = 16;
-
-/// A call that passed all checks, with its unit of concurrency.
-struct Checked {
-    target: Arc<Target>,
-    call: Invocation,
-    slot: Slot,
-}
+use way::Admitted;
 
 pub async fn invoke(request: &Request<'_>) -> Result<Output, ApiError> {
-    let Some(checked) = check(request)? else { return Ok(dry_run()) };
-    let (target, trace_id) = (Arc::clone(&checked.target), checked.call.trace_id.clone());
-    let outcome = Outlive::new(&request.parts.env.tasks, work(request, checked)).await?;
-    Ok(Output { trace_id, ..reply(&target, outcome) })
+    let Some(admitted) = check(request)? else { return Ok(dry_run()) };
+    let parts = request.parts;
+    let call = Outlive::new(&parts.env.tasks, parts.functions.run(admitted));
+    call.await.map(reply).map_err(invoke_error)
 }
 
 /// What every kind of call has to pass. `None` for a caller that only wants to know.
-fn check(request: &Request<'_>) -> Result<Option<Checked>, ApiError> {
+fn check(request: &Request<'_>) -> Result<Option<Admitted>, ApiError> {
     let function = function_ref(request)?;
     let payload = request.payload.clone().unwrap_or_default();
     check_payload(&payload)?;
-    let target = request.parts.catalog.resolve(&function).map_err(catalog_error)?;
     let member = |name: &str| request.input.get(name).and_then(Value::as_str);
+    let resolve = || request.parts.catalog.resolve(&function).map_err(catalog_error);
     match member("InvocationType").unwrap_or("RequestResponse") {
         "RequestResponse" => {}
-        "DryRun" => return Ok(None),
+        "DryRun" => return resolve().map(|_| None),
         other => {
+            resolve()?;
             return Err(ApiError::new(
                 "InvalidParameterValueException",
                 format!(
@@ -59,58 +49,28 @@ fn check(request: &Request<'_>) -> Result<Option<Checked>, ApiError> {
             ));
         }
     }
-    let call = Invocation {
-        request_id: request.request_id.to_owned(),
-        // AWS: a call without a payload is an empty event.
-        payload: if payload.is_empty() { Bytes::from_static(b"{}") } else { payload },
-        invoked_arn: function.arn(),
+    let call = Call {
         client_context: member("ClientContext").map(client_context).transpose()?,
-        trace_id: Some(trace_id(&request.head.headers, request)),
+        trace_id: trace::given(&request.head.headers),
         tail: member("LogType") == Some("Tail"),
-        stream: None,
+        ..Call::new(function, request.request_id, payload)
     };
-    let slot = request.parts.counting.admit(&target.function).map_err(throttled)?;
-    Ok(Some(Checked { target, call, slot }))
+    request.parts.functions.admit(call).map(Some).map_err(invoke_error)
 }
 
 fn dry_run() -> Output {
     Output { status: Some(204), ..Output::default() }
 }
 
-/// The call itself, for whoever drives it. It must be driven to its end.
-fn work(
-    request: &Request<'_>,
-    Checked { target, call, slot }: Checked,
-) -> impl Future<Output = Result<Outcome, ApiError>> + Send + 'static {
-    run(Arc::clone(request.parts), target, call, slot)
-}
-
-async fn run(
-    parts: Arc<Parts>,
-    target: Arc<Target>,
-    call: Invocation,
-    _slot: Slot,
-) -> Result<Outcome, ApiError> {
-    for _ in 0..TRIES {
-        let assigned = parts.manager.assign(&target).await.map_err(start_error)?;
-        let ended = assigned.worker.invoke(assigned.id, call.clone()).await;
-        let reusable = ended.as_ref().is_ok_and(|outcome| outcome.reusable);
-        parts.manager.settle(assigned, reusable).await;
-        match ended {
-            // It ended while it was idle and has not seen the call.
-            Err(StartError::Gone) => {}
-            Err(error) => return Err(start_error(error)),
-            Ok(outcome) => return Ok(outcome),
-        }
-    }
-    Err(start_error(StartError::Gone))
-}
-
-fn reply(target: &Target, outcome: Outcome) -> Output {
-    let mut output = Output { payload: Some(outcome.payload), ..Output::default() };
+fn reply(Invoked { outcome, version, trace_id }: Invoked) -> Output {
+    let mut output = Output {
+        payload: Some(outcome.payload),
+        trace_id: Some(trace_id.to_string()),
+        ..Output::default()
+    };
     let mut set = |name: &str, value: Value| output.members.insert(name.to_owned(), value);
     set("StatusCode", json!(200));
-    set("ExecutedVersion", json!(target.version.to_string()));
+    set("ExecutedVersion", json!(version.to_string()));
     if let Some(error) = outcome.function_error {
         set("FunctionError", json!(error));
     }
@@ -140,18 +100,12 @@ fn client_context(encoded: &str) -> Result<String, ApiError> {
     Ok(value.to_string())
 }
 
-/// The caller's trace where it sent one, else a new one that is not sampled.
-fn trace_id(headers: &HeaderMap, request: &Request<'_>) -> String {
-    let given = headers.get("x-amzn-trace-id").and_then(|value| value.to_str().ok());
-    match given {
-        Some(given) if given.contains("Root=") => given.to_owned(),
-        _ => new_trace_id(request.parts.env.clock.now().seconds(), &*request.parts.env.random),
+fn invoke_error(error: InvokeError) -> ApiError {
+    match error {
+        InvokeError::Refused(error) => catalog_error(error),
+        InvokeError::Throttled(error) => throttled(error),
+        InvokeError::Start { error, .. } => start_error(error),
     }
-}
-
-fn new_trace_id(seconds: i64, random: &dyn Random) -> String {
-    let bits = random.hex(20);
-    format!("Root=1-{seconds:08x}-{};Parent={};Sampled=0", &bits[..24], &bits[24..])
 }
 
 fn throttled(throttled: Throttled) -> ApiError {
@@ -180,7 +134,6 @@ fn start_error(error: StartError) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lamplight_env::SeededRandom;
 
     fn encode(text: &str) -> String {
         base64::engine::general_purpose::STANDARD.encode(text)
@@ -192,13 +145,5 @@ mod tests {
         for bad in ["%%%".to_owned(), encode("[]"), encode("nope"), "A".repeat(4000)] {
             assert_eq!(client_context(&bad).unwrap_err().code, "InvalidRequestContentException");
         }
-    }
-
-    #[test]
-    fn trace_ids_have_the_xray_shape() {
-        let id = new_trace_id(0x6561_0000, &SeededRandom::new(1));
-        let parts: Vec<&str> = id.split([';', '=', '-']).collect();
-        assert_eq!(parts[..3], ["Root", "1", "65610000"]);
-        assert_eq!((parts[3].len(), parts[5].len()), (24, 16));
     }
 }

@@ -5,7 +5,8 @@
 //! its error. What a caller does not read is held back at the function: nothing is queued here.
 
 use super::running::{Running, Step};
-use super::{Checked, check, dry_run, work};
+use super::way::Admitted;
+use super::{check, dry_run, invoke_error};
 use crate::api::{Answer, Request};
 use base64::Engine as _;
 use bytes::Bytes;
@@ -21,10 +22,10 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 
 pub async fn invoke_with_response_stream(request: &Request<'_>) -> Result<Answer, ApiError> {
-    let Some(checked) = check(request)? else { return Ok(dry_run().into()) };
-    let version = checked.target.version.to_string();
-    let trace_id = checked.call.trace_id.clone();
-    let mut events = Events::new(begin_stream(request, checked));
+    let Some(admitted) = check(request)? else { return Ok(dry_run().into()) };
+    let version = admitted.target.version.to_string();
+    let trace_id = admitted.call.trace_id.clone();
+    let mut events = Events::new(begin_stream(request, admitted));
     events.head().await?;
     let mut output = Output { trace_id, ..Output::default() };
     output.members.insert("StatusCode".to_owned(), json!(200));
@@ -33,12 +34,14 @@ pub async fn invoke_with_response_stream(request: &Request<'_>) -> Result<Answer
 }
 
 /// Starts a call whose response is taken while the function writes it.
-fn begin_stream(request: &Request<'_>, mut checked: Checked) -> Running {
+fn begin_stream(request: &Request<'_>, mut admitted: Admitted) -> Running {
     // One piece is on its way, another waits at the function.
     let (sender, chunks) = mpsc::channel(1);
-    checked.call.stream = Some(sender);
+    admitted.call.stream = Some(sender);
+    let call = request.parts.functions.run(admitted);
+    let call = async move { call.await.map(|ended| ended.outcome).map_err(invoke_error) };
     // A task from the start: a caller that does not read must not keep its call from timing out.
-    Running::new(chunks, request.parts.env.tasks.spawn(work(request, checked)))
+    Running::new(chunks, request.parts.env.tasks.spawn(call))
 }
 
 /// The events of a call, framed.

@@ -1,0 +1,95 @@
+//! The way of a call, top to bottom: resolve, count, assign, call, settle.
+//!
+//! Everything that calls a function goes it: HTTP here, and the rest of the server through
+//! [`Invoker`]. Nothing here waits for the store.
+
+use super::outlive::Outlive;
+use super::trace;
+use async_trait::async_trait;
+use bytes::Bytes;
+use lamplight_env::Env;
+use lamplight_model::Target;
+use lamplight_rpc::{
+    Call, Catalog, Counting, Invocation, InvokeError, Invoked, Invoker, Manager, Slot, StartError,
+};
+use std::sync::Arc;
+
+/// How many environments that turn out to be gone a call tries before it gives up.
+const TRIES: usize = 16;
+
+/// Calls functions of this server.
+pub struct Functions {
+    /// Calls that nobody waits for any more are among its tasks.
+    pub env: Env,
+    pub catalog: Arc<dyn Catalog>,
+    pub counting: Arc<dyn Counting>,
+    pub manager: Arc<dyn Manager>,
+}
+
+/// A call that has found its function and its unit of concurrency.
+pub struct Admitted {
+    pub target: Arc<Target>,
+    pub call: Invocation,
+    slot: Slot,
+}
+
+impl Functions {
+    pub fn admit(&self, call: Call) -> Result<Admitted, InvokeError> {
+        let target = self.catalog.resolve(&call.function)?;
+        let slot = self.counting.admit(&target.function)?;
+        let new_trace = || trace::new(self.env.clock.now().seconds(), &*self.env.random);
+        let call = Invocation {
+            request_id: call.request_id,
+            // AWS: a call without a payload is an empty event.
+            payload: match call.payload {
+                payload if payload.is_empty() => Bytes::from_static(b"{}"),
+                payload => payload,
+            },
+            invoked_arn: call.function.arn(),
+            client_context: call.client_context,
+            trace_id: Some(call.trace_id.unwrap_or_else(new_trace)),
+            tail: call.tail,
+            stream: call.stream,
+        };
+        Ok(Admitted { target, call, slot })
+    }
+
+    /// The call itself, for whoever drives it. It must be driven to its end.
+    pub fn run(
+        &self,
+        admitted: Admitted,
+    ) -> impl Future<Output = Result<Invoked, InvokeError>> + Send + 'static {
+        run(Arc::clone(&self.manager), admitted)
+    }
+}
+
+async fn run(
+    manager: Arc<dyn Manager>,
+    Admitted { target, call, slot: _slot }: Admitted,
+) -> Result<Invoked, InvokeError> {
+    let failed = |error| InvokeError::Start { version: target.version.clone(), error };
+    for _ in 0..TRIES {
+        let assigned = manager.assign(&target).await.map_err(failed)?;
+        let ended = assigned.worker.invoke(assigned.id, call.clone()).await;
+        let reusable = ended.as_ref().is_ok_and(|outcome| outcome.reusable);
+        manager.settle(assigned, reusable).await;
+        match ended {
+            // It ended while it was idle and has not seen the call.
+            Err(StartError::Gone) => {}
+            Err(error) => return Err(failed(error)),
+            Ok(outcome) => {
+                let trace_id = call.trace_id.unwrap_or_default().into();
+                return Ok(Invoked { outcome, version: target.version.clone(), trace_id });
+            }
+        }
+    }
+    Err(failed(StartError::Gone))
+}
+
+#[async_trait]
+impl Invoker for Functions {
+    async fn invoke(&self, call: Call) -> Result<Invoked, InvokeError> {
+        let admitted = self.admit(call)?;
+        Outlive::new(&self.env.tasks, self.run(admitted)).await
+    }
+}
