@@ -4,6 +4,7 @@
 //! repeat a run from a seed. No other crate may ask the machine for the time or for randomness.
 
 mod clock;
+pub mod faults;
 mod ids;
 mod tasks;
 

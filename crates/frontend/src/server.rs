@@ -13,6 +13,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lamplight_env::faults;
 use lamplight_model::limits;
 use lamplight_wire::{
     ApiError, OperationRef, Route, Service, decode, encode_error, encode_output, route, validate,
@@ -92,9 +93,10 @@ async fn connection((stream, peer): (TcpStream, Peer), parts: Arc<Parts>, bodies
         let (parts, bodies) = (Arc::clone(&parts), Arc::clone(&bodies));
         async move { Ok::<_, Infallible>(handle(&parts, &bodies, request).await) }
     });
+    let patience = if faults::bug("no-request-timeout") { HEAD * 1000 } else { HEAD };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(patience)
         .max_buf_size(256 * 1024)
         .serve_connection(TokioIo::new(Stalling::new(stream)), service);
     let mut connection = std::pin::pin!(connection);

@@ -53,6 +53,9 @@ pub struct ServeArgs {
     /// ~/.local/share/lamplight].
     #[arg(long, env = "LAMPLIGHT_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Faults on purpose, for tests; only a build with the feature `faults` takes any.
+    #[arg(long, env = "LAMPLIGHT_FAULTS", hide = true)]
+    pub faults: Option<String>,
     /// Address and port for AWS tools; port 0 takes a free one [default: 127.0.0.1:4566].
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,

@@ -10,7 +10,7 @@ use lamplight_control::documents::StoredDocuments;
 use lamplight_control::layers::StoredLayers;
 use lamplight_control::manager::{self, EnvironmentManager};
 use lamplight_control::placement::OneMachine;
-use lamplight_env::{Env, Tasks};
+use lamplight_env::{Env, Tasks, faults};
 use lamplight_frontend::auth::{Caller, Keys};
 use lamplight_frontend::{Auth, Downloads, FunctionDocuments, Functions, Guests, Options, Parts};
 use lamplight_remote::{ObjectStore, Registries};
@@ -87,6 +87,7 @@ impl Signals {
 
 impl Server {
     pub async fn start(config: Config) -> Result<Self> {
+        arm(config.faults.as_deref())?;
         let env = Env::system();
         let dir = config.data_dir.create()?;
         let store = Store::open(dir.path(), &env).context("the store cannot be opened")?;
@@ -238,6 +239,23 @@ impl Server {
             tracing::warn!("some tasks did not end within {WIND_UP:?}");
         }
         let _ = std::fs::remove_file(self.data_dir.join(ENDPOINT));
+        for (point, times) in faults::passed() {
+            tracing::info!(point, times, "fault point passed");
+        }
+    }
+}
+
+/// Nobody should run a build that can fail on purpose without being told.
+fn arm(faults: Option<&str>) -> Result<()> {
+    if faults::built_in() {
+        tracing::error!(
+            ?faults,
+            "THIS BUILD CAN FAIL ON PURPOSE (feature `faults`): it is for tests, and for nothing else"
+        );
+    }
+    match faults {
+        Some(list) => faults::arm(list).map_err(anyhow::Error::msg).context("faults"),
+        None => Ok(()),
     }
 }
 

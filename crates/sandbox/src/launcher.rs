@@ -5,7 +5,7 @@ use crate::network::Network;
 use crate::remains::Remains;
 use crate::sandbox::{Layout, Parts, Sandbox};
 use crate::{Egress, Mode, Options, SandboxError, Spec, System, memfd, seccomp};
-use lamplight_env::Env;
+use lamplight_env::{Env, faults};
 use lamplight_init::channel;
 use lamplight_init::protocol::{Bind, Blueprint, FromInit, Isolation, RUNTIME_API, Tmp, ToInit};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -145,6 +145,7 @@ pub(crate) fn may_map_users() -> bool {
 
 /// The whole of a sandbox's construction, in order. Whatever fails, `remains` cleans up.
 fn build(shared: &Arc<Shared>, spec: &Spec) -> Result<Parts, SandboxError> {
+    faults::point("sandbox.launch").map_err(SandboxError::Spawn)?;
     let mode = shared.options.mode;
     let mut remains = Remains {
         init: None,
@@ -186,7 +187,9 @@ fn build(shared: &Arc<Shared>, spec: &Spec) -> Result<Parts, SandboxError> {
         let _ = jail.kill();
     }
     // The jail ends by itself once it has said what it has to say.
-    jail.wait().map_err(SandboxError::Spawn)?;
+    if !faults::bug("skip-reaping") {
+        jail.wait().map_err(SandboxError::Spawn)?;
+    }
     let init = began?;
     let link = match &shared.network {
         Some(network) => Some(network.connect(slot, init).map_err(SandboxError::Network)?),
@@ -201,6 +204,10 @@ fn build(shared: &Arc<Shared>, spec: &Spec) -> Result<Parts, SandboxError> {
         Mode::Namespaces => format!("{}:{}", RUNTIME_API.0, RUNTIME_API.1),
         Mode::Process => listener.local_addr().map_err(SandboxError::Talk)?.to_string(),
     };
+    if faults::bug("leak-descriptor") {
+        std::mem::forget(ours.try_clone());
+    }
+    faults::point("sandbox.launched").map_err(SandboxError::Talk)?;
     Ok(Parts { control: ours, listener, runtime_api, layout, remains })
 }
 

@@ -4,7 +4,7 @@ use crate::cgroup::{Group, Watch};
 use crate::control::Control;
 use crate::remains::Remains;
 use crate::{Mode, Program, Running, SandboxError, Spec};
-use lamplight_env::Env;
+use lamplight_env::{Env, faults};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -161,6 +161,9 @@ impl Sandbox {
     /// own and orphans too. Whether none is left: after ten seconds the kernel itself will not let
     /// go of one (a dead disk), and only [`Self::destroy`] is right then.
     pub async fn kill_all(&self) -> bool {
+        if faults::bug("late-kill") {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
         self.control.kill_all().await
     }
 
@@ -171,11 +174,13 @@ impl Sandbox {
 
     /// Whether a process was killed because the sandbox ran out of memory.
     pub fn ran_out_of_memory(&self) -> bool {
-        self.group().is_some_and(Group::ran_out_of_memory)
+        !faults::bug("forget-memory") && self.group().is_some_and(Group::ran_out_of_memory)
     }
 
     /// Ends the sandbox. Returns when nothing of it is left on the host.
     pub async fn destroy(mut self) {
+        // What an error would have to say here is said by what stays behind.
+        let _ = faults::point("sandbox.destroy");
         self.listener.take();
         self.control.hang_up();
         if let Some(mut remains) = self.remains.take() {

@@ -7,7 +7,7 @@ use super::outlive::Outlive;
 use super::trace;
 use async_trait::async_trait;
 use bytes::Bytes;
-use lamplight_env::Env;
+use lamplight_env::{Env, faults};
 use lamplight_model::Target;
 use lamplight_rpc::{
     Call, Catalog, Counting, Invocation, InvokeError, Invoked, Invoker, Manager, Slot, StartError,
@@ -73,6 +73,8 @@ async fn run(
         let ended = assigned.worker.invoke(assigned.id, call.clone()).await;
         let reusable = ended.as_ref().is_ok_and(|outcome| outcome.reusable);
         manager.settle(assigned, reusable).await;
+        faults::point("invoke.answered")
+            .map_err(|error| failed(StartError::Sandbox(error.to_string())))?;
         match ended {
             // It ended while it was idle and has not seen the call.
             Err(StartError::Gone) => {}

@@ -31,6 +31,8 @@ pub struct Config {
     pub concurrent_executions: u32,
     pub runtimes: BTreeMap<String, PathBuf>,
     pub s3: Option<S3>,
+    /// What is to fail on purpose: [`lamplight_env::faults`].
+    pub faults: Option<String>,
 }
 
 pub fn load(args: &ServeArgs) -> Result<Config> {
@@ -74,6 +76,7 @@ pub fn load(args: &ServeArgs) -> Result<Config> {
             .concurrent_executions
             .unwrap_or(limits::CONCURRENT_EXECUTIONS),
         runtimes: file.runtimes,
+        faults: args.faults.clone(),
     })
 }
 

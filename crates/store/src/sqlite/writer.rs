@@ -6,7 +6,7 @@
 
 use super::record;
 use crate::{Op, Rev, StoreError};
-use lamplight_env::Clock;
+use lamplight_env::{Clock, faults};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +71,12 @@ fn severity(error: &rusqlite::Error) -> Severity {
         // would "succeed" without them. Only a new start reads what is really there.
         _ => Severity::Fatal(text),
     }
+}
+
+/// As SQLite says that a sync has failed; only a fault on purpose comes this way.
+fn failed_sync(error: std::io::Error) -> rusqlite::Error {
+    let code = ffi::Error::new(ffi::SQLITE_IOERR_FSYNC);
+    rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
 }
 
 type Answer = Result<Rev, StoreError>;
@@ -163,7 +169,9 @@ impl Writer {
         if self.rev.0 - self.trimmed_at.0 >= self.retention.every {
             self.trim()?;
         }
+        faults::point("store.commit").map_err(failed_sync)?;
         self.connection.execute_batch("COMMIT")?;
+        faults::point("store.committed").map_err(failed_sync)?;
         Ok(answers)
     }
 

@@ -13,6 +13,7 @@
 use super::central::Record;
 use super::error::UnzipError;
 use super::limits::{NAME_BYTES, PATH_BYTES, PATH_DEPTH};
+use lamplight_env::faults;
 use std::collections::BTreeMap;
 
 const S_IFMT: u32 = 0o170_000;
@@ -108,7 +109,7 @@ fn normalise(name: &[u8]) -> Result<Vec<u8>, &'static str> {
     for component in name.split(|byte| *byte == b'/') {
         match component {
             b"" | b"." => continue,
-            b".." => return Err("leads out of the archive"),
+            b".." if !faults::bug("follow-dots") => return Err("leads out of the archive"),
             _ => {}
         }
         depth += 1;

@@ -13,6 +13,7 @@ use super::links::{self, Links};
 use super::tree::{self, Node, Tree};
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
+use lamplight_env::faults;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufReader, Read, Write};
@@ -104,6 +105,9 @@ fn in_file_order<'a>(records: &'a [Record], tree: &'a Tree) -> Vec<Entry<'a>> {
 fn make_directories(tree: &Tree, into: &Path) -> Result<(), UnzipError> {
     for (path, _) in tree.iter().filter(|(_, node)| **node == Node::Directory) {
         let made = host_path(into, path);
+        if faults::bug("follow-dots") && path.ends_with(b"..") {
+            continue;
+        }
         fs::create_dir(&made)
             .and_then(|()| fs::set_permissions(&made, Permissions::from_mode(0o755)))
             .map_err(|source| UnzipError::write(path, source))?;

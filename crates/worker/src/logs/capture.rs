@@ -5,7 +5,7 @@
 
 use super::lines::Lines;
 use super::{Event, Style};
-use lamplight_env::Clock;
+use lamplight_env::{Clock, faults};
 use lamplight_model::{Scope, limits};
 use lamplight_rpc::{LogEvent, LogSink};
 use std::fs::File;
@@ -101,6 +101,9 @@ impl Capture {
             }
         });
         state.logged += lines * LINE;
+        if faults::bug("merge-lines") && events.len() > 1 {
+            events = vec![events.concat()];
+        }
         self.append(&mut state, events);
     }
 
