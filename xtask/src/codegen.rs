@@ -13,11 +13,43 @@ use std::process::Command;
 
 /// Our file name, the model's place in botocore's `data` directory, and the operations that are
 /// wanted of a service of which this program has only a part; all of them where none is named.
-const MODELS: [(&str, &str, &[&str]); 4] = [
+const MODELS: [(&str, &str, &[&str]); 6] = [
     ("lambda", "lambda/2015-03-31", &[]),
     ("logs", "logs/2014-03-28", &[]),
     ("sts", "sts/2011-06-15", &[]),
     ("iam", "iam/2010-05-08", IAM),
+    ("sqs", "sqs/2012-11-05", &[]),
+    ("sns", "sns/2010-03-31", SNS),
+];
+
+/// Models of older releases: how SQS is spoken to in the query protocol, which SDKs before 2024 use,
+/// is in none that came after 1.31.80.
+const OLDER: (&str, [(&str, &str, &[&str]); 1]) =
+    ("1.31.80", [("sqs-query", "sqs/2012-11-05", &[])]);
+
+/// Topics and subscriptions; neither phones nor mobile applications.
+const SNS: &[&str] = &[
+    "AddPermission",
+    "ConfirmSubscription",
+    "CreateTopic",
+    "DeleteTopic",
+    "GetDataProtectionPolicy",
+    "GetSubscriptionAttributes",
+    "GetTopicAttributes",
+    "ListSubscriptions",
+    "ListSubscriptionsByTopic",
+    "ListTagsForResource",
+    "ListTopics",
+    "Publish",
+    "PublishBatch",
+    "PutDataProtectionPolicy",
+    "RemovePermission",
+    "SetSubscriptionAttributes",
+    "SetTopicAttributes",
+    "Subscribe",
+    "TagResource",
+    "Unsubscribe",
+    "UntagResource",
 ];
 
 /// Users, keys, roles and policies; neither groups nor logins nor devices.
@@ -127,51 +159,64 @@ const SHAPE: &[&str] = &[
     "event",
     "eventstream",
     "xmlNamespace",
+    "locationName",
     "error",
     "exception",
     "fault",
 ];
 const ERROR: &[&str] = &["code", "httpStatusCode", "senderFault"];
 
-/// `codegen [--botocore DIR]`: DIR is the `botocore` package directory; without it the newest
-/// one is installed into a temporary directory.
+/// `codegen`: reads the newest botocore, and the older one of [`OLDER`].
 pub fn run(arguments: &[String]) -> Result<()> {
-    let (package, scratch) = match arguments {
-        [] => install().map(|(package, scratch)| (package, Some(scratch)))?,
-        [flag, dir] if flag == "--botocore" => (PathBuf::from(dir), None),
-        _ => bail!("usage: codegen [--botocore DIR]"),
-    };
+    if !arguments.is_empty() {
+        bail!("usage: codegen");
+    }
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/wire/models");
     std::fs::create_dir_all(&models)?;
-    for (name, place, wanted) in MODELS {
-        let source = package.join("data").join(place).join("service-2.json.gz");
-        let model: Value = serde_json::from_slice(&inflate(&source)?)
-            .with_context(|| format!("reading {}", source.display()))?;
-        let text = print(&trim(&model, wanted)?)?;
-        std::fs::write(models.join(format!("{name}.json")), &text)?;
-        println!("{name}.json: {} bytes", text.len());
-    }
-    std::fs::write(models.join("NOTICE"), notice(&version(&package)?))?;
-    if let Some(scratch) = scratch {
-        std::fs::remove_dir_all(&scratch)
-            .with_context(|| format!("removing {}", scratch.display()))?;
-    }
+    let newest = write(&models, "botocore", &MODELS)?;
+    let (release, older) = OLDER;
+    let older = write(&models, &format!("botocore=={release}"), &older)?;
+    std::fs::write(models.join("NOTICE"), notice(&newest, &older))?;
     Ok(())
 }
 
-/// The newest botocore: its package directory, and the temporary directory to remove afterwards.
-fn install() -> Result<(PathBuf, PathBuf)> {
-    let scratch = std::env::temp_dir().join(format!("botocore-{}", std::process::id()));
+/// Writes what is wanted of one release and returns its version.
+fn write(models: &Path, requirement: &str, wanted: &[(&str, &str, &[&str])]) -> Result<String> {
+    let (package, scratch) = install(requirement)?;
+    for (name, place, operations) in wanted {
+        let model: Value = serde_json::from_slice(&read(&package.join("data").join(place))?)
+            .with_context(|| format!("reading {place} of {requirement}"))?;
+        let text = print(&trim(&model, operations)?)?;
+        std::fs::write(models.join(format!("{name}.json")), &text)?;
+        println!("{name}.json: {} bytes", text.len());
+    }
+    let version = version(&package)?;
+    std::fs::remove_dir_all(&scratch).with_context(|| format!("removing {}", scratch.display()))?;
+    Ok(version)
+}
+
+/// A release of botocore: its package directory, and the temporary directory to remove afterwards.
+fn install(requirement: &str) -> Result<(PathBuf, PathBuf)> {
+    let scratch = std::env::temp_dir().join(format!("{requirement}-{}", std::process::id()));
     let installed = Command::new("python3")
         .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
         .arg(&scratch)
-        .arg("botocore")
+        .arg(requirement)
         .status()
         .context("starting python3")?;
     if !installed.success() {
-        bail!("pip could not install botocore; give its directory with --botocore");
+        bail!("pip could not install {requirement}");
     }
     Ok((scratch.join("botocore"), scratch))
+}
+
+/// The model in a directory, which newer releases compress.
+fn read(place: &Path) -> Result<Vec<u8>> {
+    let plain = place.join("service-2.json");
+    if plain.exists() {
+        return Ok(std::fs::read(plain)?);
+    }
+    inflate(&place.join("service-2.json.gz"))
 }
 
 fn inflate(path: &Path) -> Result<Vec<u8>> {
@@ -298,10 +343,10 @@ fn print(model: &Value) -> Result<String> {
     Ok(text)
 }
 
-fn notice(version: &str) -> String {
+fn notice(newest: &str, older: &str) -> String {
     format!(
-        "The service models in this directory are derived from botocore {version}\n\
-         (https://github.com/boto/botocore), Copyright 2012-2022 Amazon.com, Inc. or its\n\
+        "The service models in this directory are derived from botocore {newest}\n\
+         (sqs-query.json: {older}; https://github.com/boto/botocore), Copyright 2012-2022 Amazon.com, Inc. or its\n\
          affiliates. All Rights Reserved. Licensed under the Apache License, Version 2.0.\n\
          \n\
          Changes: documentation, examples and the keys that this program does not read were\n\

@@ -2,7 +2,7 @@
 //! is generated, so that it cannot say anything else than the code does.
 
 use lamplight_frontend::api::served;
-use lamplight_wire::{operations, services};
+use lamplight_wire::{Service, operations, services};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -11,7 +11,11 @@ fn ledger() -> String {
         "# Operations of the service models that are not served yet, made by\n\
          # LAMPLIGHT_WRITE=1 cargo test -p lamplight-frontend --test ledger\n",
     );
-    for service in services() {
+    // The first of the dialects of a service has its newest operations.
+    let newest = |service: &&Service| {
+        lamplight_wire::service(&service.name).is_some_and(|first| std::ptr::eq(first, *service))
+    };
+    for service in services().iter().filter(newest) {
         let served = served(&service.name);
         let all: Vec<&str> = operations(service).map(|operation| operation.name.as_str()).collect();
         for name in served {

@@ -166,7 +166,8 @@ fn unknown_operation(parts: &Parts, target: Option<&str>) -> ApiError {
 }
 
 fn unknown_service(name: &str) -> ApiError {
-    let served: Vec<_> = services().iter().map(|service| service.name.as_str()).collect();
+    let mut served: Vec<_> = services().iter().map(|service| service.name.as_str()).collect();
+    served.dedup();
     let served = served.join(", ");
     let message = format!("The service '{name}' is not served here; there is: {served}.");
     ApiError::new("UnknownOperationException", message).with_status(404)

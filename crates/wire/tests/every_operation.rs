@@ -5,7 +5,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use http::Request;
 use http::request::Parts;
-use lamplight_wire::model::{Kind, Location, Member, Segment, ShapeId};
+use lamplight_wire::model::{Element, Kind, Location, Member, Segment, ShapeId};
 use lamplight_wire::{
     Operation, Output, Protocol, Service, decode, encode_output, operations, route, services,
     validate,
@@ -100,8 +100,11 @@ fn encode(
         Protocol::RestJson => return rest(service, operation, input, payload, builder),
         Protocol::Query => {
             let mut form = format!("Action={}&Version={}", operation.name, service.api_version);
-            for (name, value) in input {
-                flatten(&mut form, name, value);
+            for member in service.members(operation.input) {
+                if let Some(value) = input.get(&member.name) {
+                    let place = (member.wire_name.as_str(), member.shape, member.flattened);
+                    flatten(service, &mut form, place, value);
+                }
             }
             (builder.uri("/"), form)
         }
@@ -169,19 +172,45 @@ fn rest(
     (parts, body)
 }
 
-fn flatten(form: &mut String, name: &str, value: &Value) {
-    match value {
-        Value::Object(members) => {
-            members
-                .iter()
-                .for_each(|(member, value)| flatten(form, &format!("{name}.{member}"), value));
-        }
-        Value::Array(values) => {
-            for (index, value) in values.iter().enumerate() {
-                flatten(form, &format!("{name}.member.{}", index + 1), value);
+/// A value as parameters of a form, as the SDKs write it.
+fn flatten(
+    service: &Service,
+    form: &mut String,
+    (name, id, flat): (&str, ShapeId, bool),
+    value: &Value,
+) {
+    match (&service.shape(id).kind, value) {
+        (Kind::Structure(shape), Value::Object(values)) => {
+            for member in &shape.members {
+                if let Some(value) = values.get(&member.name) {
+                    let name = format!("{name}.{}", member.wire_name);
+                    flatten(service, form, (&name, member.shape, member.flattened), value);
+                }
             }
         }
-        scalar => form.push_str(&format!("&{name}={}", escape(&plain(scalar)))),
+        (Kind::List { element, flattened }, Value::Array(values)) => {
+            let wrapper = element.wire_name.as_deref().unwrap_or("member");
+            let flat = flat || *flattened;
+            let name = if flat { name.to_owned() } else { format!("{name}.{wrapper}") };
+            for (index, value) in values.iter().enumerate() {
+                let name = format!("{name}.{}", index + 1);
+                flatten(service, form, (&name, element.shape, false), value);
+            }
+        }
+        (Kind::Map { key, value: element, flattened }, Value::Object(values)) => {
+            let flat = flat || *flattened;
+            let name = if flat { name.to_owned() } else { format!("{name}.entry") };
+            let of = |element: &Element, default: &str| {
+                element.wire_name.as_deref().unwrap_or(default).to_owned()
+            };
+            for (index, (entry, value)) in values.iter().enumerate() {
+                let name = format!("{name}.{}", index + 1);
+                form.push_str(&format!("&{name}.{}={}", of(key, "key"), escape(entry)));
+                let name = format!("{name}.{}", of(element, "value"));
+                flatten(service, form, (&name, element.shape, false), value);
+            }
+        }
+        (_, scalar) => form.push_str(&format!("&{name}={}", escape(&plain(scalar)))),
     }
 }
 

@@ -122,7 +122,7 @@ fn what_nobody_serves_is_refused_by_name() {
     assert_eq!(error.status, Some(404));
     assert_eq!(
         error.message,
-        "The service 'dynamodb' is not served here; there is: lambda, logs, sts, iam."
+        "The service 'dynamodb' is not served here; there is: lambda, logs, sts, iam, sns, sqs."
     );
     for target in [
         "/",
@@ -145,7 +145,17 @@ fn what_nobody_serves_is_refused_by_name() {
 
 #[test]
 fn all_services_have_the_protocol_expected() {
+    let services = lamplight_wire::services().iter();
     let protocols: Vec<_> =
-        lamplight_wire::services().iter().map(|service| service.protocol).collect();
-    assert_eq!(protocols, [Protocol::RestJson, Protocol::Json11, Protocol::Query, Protocol::Query]);
+        services.map(|service| (service.name.as_str(), service.protocol)).collect();
+    let expected = [
+        ("lambda", Protocol::RestJson),
+        ("logs", Protocol::Json11),
+        ("sts", Protocol::Query),
+        ("iam", Protocol::Query),
+        ("sns", Protocol::Query),
+        ("sqs", Protocol::Json10),
+        ("sqs", Protocol::Query),
+    ];
+    assert_eq!(protocols, expected);
 }

@@ -49,17 +49,30 @@ pub fn decode(route: &Route, parts: &Parts, body: Bytes) -> Result<Call, ApiErro
             Ok(Call { service, operation, input, payload: None })
         }
         (Protocol::Query, OperationRef::Known(operation)) => {
-            let form = form::Form::read(&body, parts.uri.query())?;
-            let input = form.members(service, service.members(operation.input))?;
-            Ok(Call { service, operation, input, payload: None })
+            query(service, operation, &form::Form::read(&body, parts.uri.query())?, parts)
         }
         (_, OperationRef::ByAction) => {
             let form = form::Form::read(&body, parts.uri.query())?;
             let operation = by_action(service, form.value("Action"), form.value("Version"))?;
-            let input = form.members(service, service.members(operation.input))?;
-            Ok(Call { service, operation, input, payload: None })
+            query(service, operation, &form, parts)
         }
     }
+}
+
+fn query(
+    service: &'static Service,
+    operation: &'static Operation,
+    form: &form::Form,
+    parts: &Parts,
+) -> Result<Call, ApiError> {
+    const QUEUE: &str = "QueueUrl";
+    let members = service.members(operation.input);
+    let mut input = form.members(service, members)?;
+    // AWS: a queue may be named by where the request is sent alone.
+    if members.iter().any(|member| member.name == QUEUE) && parts.uri.path().len() > 1 {
+        input.entry(QUEUE).or_insert_with(|| Value::from(parts.uri.path()));
+    }
+    Ok(Call { service, operation, input, payload: None })
 }
 
 fn rest(

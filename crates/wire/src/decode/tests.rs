@@ -192,3 +192,37 @@ fn forms_are_bounded_and_name_their_action() {
     let call = form(sts, "Action=AssumeRole&DurationSeconds=900&Version=2011-06-15").unwrap();
     assert_eq!(call.input["DurationSeconds"], 900);
 }
+
+#[test]
+fn sqs_is_understood_in_the_dialect_it_had_before() {
+    let sqs = |path: &str, body: &str| {
+        let request = Request::builder().method("POST").uri(path);
+        let scope = "AKIDEXAMPLE/20261122/us-east-1/sqs/aws4_request";
+        let authorization =
+            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=00");
+        let request = request
+            .header("authorization", authorization)
+            .header("content-type", "application/x-www-form-urlencoded");
+        let parts = request.body(()).unwrap().into_parts().0;
+        decode(&route(&parts).unwrap(), &parts, Bytes::copy_from_slice(body.as_bytes())).unwrap()
+    };
+    let body = "Action=SendMessageBatch&Version=2012-11-05&SendMessageBatchRequestEntry.1.Id=a\
+        &SendMessageBatchRequestEntry.1.MessageBody=b\
+        &SendMessageBatchRequestEntry.1.MessageAttribute.1.Name=n\
+        &SendMessageBatchRequestEntry.1.MessageAttribute.1.Value.DataType=String\
+        &SendMessageBatchRequestEntry.1.MessageAttribute.1.Value.StringValue=v";
+    let entry = json!({"Id": "a", "MessageBody": "b", "MessageAttributes":
+        {"n": {"DataType": "String", "StringValue": "v"}}});
+    let call = sqs("/123456789012/jobs", body);
+    assert_eq!(call.operation.name, "SendMessageBatch");
+    assert_eq!(
+        Value::Object(call.input),
+        json!({"Entries": [entry], "QueueUrl": "/123456789012/jobs"})
+    );
+    let body = "Action=CreateQueue&QueueName=q&Attribute.1.Name=DelaySeconds&Attribute.1.Value=5\
+        &Tag.1.Key=k&Tag.1.Value=v";
+    assert_eq!(
+        Value::Object(sqs("/", body).input),
+        json!({"QueueName": "q", "Attributes": {"DelaySeconds": "5"}, "tags": {"k": "v"}})
+    );
+}

@@ -2,7 +2,7 @@
 
 use super::{body_members, header, response, set_content_type, to_bytes, xml};
 use crate::ApiError;
-use crate::model::{ErrorTraits, Kind, Location, Protocol, Service, Shape};
+use crate::model::{ErrorTraits, Kind, Location, Protocol, Service, Shape, older_dialect};
 use bytes::Bytes;
 use http::{HeaderValue, Response};
 use serde_json::{Map, Value};
@@ -40,6 +40,17 @@ pub fn encode_error(
     };
     let mut response = response(status, request_id, body);
     set_content_type(&mut response, protocol);
+    // AWS: SDKs that knew the service by its query protocol go on finding the codes it had there.
+    if let Some(older) = service.and_then(older_dialect)
+        && let Some((_, traits)) = older.error(&error.code)
+        && let Some(code) = &traits.code
+        && let Ok(value) = HeaderValue::from_str(&format!(
+            "{code};{}",
+            if traits.sender_fault { "Sender" } else { "Receiver" }
+        ))
+    {
+        response.headers_mut().insert("x-amzn-query-error", value);
+    }
     if protocol == Protocol::RestJson {
         if let Ok(code) = HeaderValue::from_str(&error.code) {
             response.headers_mut().insert("x-amzn-errortype", code);

@@ -191,3 +191,23 @@ fn an_error_for_nobody_in_particular_says_all_it_knows() {
     assert_eq!(body, json!({"__type": "MissingAuthenticationTokenException", "message": "m"}));
     assert_eq!(header(&response, "x-amzn-errortype"), Some("MissingAuthenticationTokenException"));
 }
+
+#[test]
+fn sqs_answers_in_both_its_dialects() {
+    let older = crate::model::older_dialect(crate::service("sqs").unwrap()).unwrap();
+    let message = json!({"MessageId": "m", "Body": "<b>", "Attributes": {"SenderId": "s"}});
+    let operation = older.operation("ReceiveMessage").unwrap();
+    let response = encode_output(older, operation, members(json!({"Messages": [message]})), "r");
+    let expected = "<ReceiveMessageResult><Message><MessageId>m</MessageId><Body>&lt;b&gt;</Body>\
+        <Attribute><Name>SenderId</Name><Value>s</Value></Attribute></Message>\
+        </ReceiveMessageResult>";
+    assert!(text(&response).contains(expected), "{}", text(&response));
+    let missing = ApiError::new("QueueDoesNotExist", "m");
+    let code = "AWS.SimpleQueueService.NonExistentQueue";
+    assert_eq!(
+        header(&refusal("sqs", &missing), "x-amzn-query-error"),
+        Some(format!("{code};Sender").as_str())
+    );
+    let response = encode_error(Some(older), &missing, "r");
+    assert!(text(&response).contains(&format!("<Code>{code}</Code>")));
+}

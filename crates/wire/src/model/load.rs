@@ -87,6 +87,7 @@ struct RawShape {
     r#enum: Vec<String>,
     #[serde(default)]
     flattened: bool,
+    location_name: Option<String>,
     timestamp_format: Option<String>,
     #[serde(default)]
     sensitive: bool,
@@ -111,9 +112,22 @@ impl Service {
     /// Parses a model as `cargo xtask codegen` writes it.
     pub fn parse(text: &str) -> Result<Self, ModelError> {
         let raw: RawService = serde_json::from_str(text)?;
-        let names = Names(
-            raw.shapes.keys().enumerate().map(|(id, name)| (name.clone(), ShapeId(id))).collect(),
-        );
+        let mut names = Names {
+            ids: raw
+                .shapes
+                .keys()
+                .enumerate()
+                .map(|(id, name)| (name.clone(), ShapeId(id)))
+                .collect(),
+            flat: HashMap::new(),
+        };
+        if raw.metadata.protocol == "query" {
+            for (name, shape) in &raw.shapes {
+                names
+                    .flat
+                    .extend(flat_name(RawShape::deserialize(shape)?).map(|on| (name.clone(), on)));
+            }
+        }
         let shapes = raw
             .shapes
             .iter()
@@ -146,11 +160,24 @@ impl Service {
     }
 }
 
-struct Names(HashMap<String, ShapeId>);
+struct Names {
+    ids: HashMap<String, ShapeId>,
+    /// What members of a shape are called on the wire, whatever they are called themselves.
+    flat: HashMap<String, String>,
+}
+
+/// In the query protocol a flattened list goes by the name of its elements, and a flattened map by
+/// a name of its own.
+fn flat_name(shape: RawShape) -> Option<String> {
+    if !shape.flattened {
+        return None;
+    }
+    shape.location_name.or(shape.member.and_then(|element| element.location_name))
+}
 
 impl Names {
     fn id(&self, name: &str) -> Result<ShapeId, ModelError> {
-        self.0.get(name).copied().ok_or_else(|| ModelError::MissingShape(name.to_owned()))
+        self.ids.get(name).copied().ok_or_else(|| ModelError::MissingShape(name.to_owned()))
     }
 
     fn operation(&self, name: &str, raw: RawOperation) -> Result<Operation, ModelError> {
@@ -227,7 +254,12 @@ impl Names {
         Ok(Member {
             name: name.to_owned(),
             shape: self.id(&raw.shape)?,
-            wire_name: raw.location_name.unwrap_or_else(|| name.to_owned()),
+            wire_name: self
+                .flat
+                .get(&raw.shape)
+                .cloned()
+                .or(raw.location_name)
+                .unwrap_or_else(|| name.to_owned()),
             location: match raw.location.as_deref() {
                 None => Location::Body,
                 Some("uri") => Location::Uri,

@@ -21,6 +21,9 @@ pub fn services() -> &'static [Service] {
             include_str!("../../models/logs.json"),
             include_str!("../../models/sts.json"),
             include_str!("../../models/iam.json"),
+            include_str!("../../models/sns.json"),
+            include_str!("../../models/sqs.json"),
+            include_str!("../../models/sqs-query.json"),
         ];
         let parsed: Result<Vec<_>, _> = models.into_iter().map(Service::parse).collect();
         parsed.expect("the models are part of the program, and the tests load them")
@@ -28,9 +31,17 @@ pub fn services() -> &'static [Service] {
     &SERVICES
 }
 
-/// A service by its name (`lambda`, `logs`, `sts`, `iam`).
+/// A service by its name (`lambda`, `logs`, `sts`, …). Of one that is spoken in two dialects, the
+/// newer.
 pub fn service(name: &str) -> Option<&'static Service> {
     services().iter().find(|service| service.name == name)
+}
+
+/// The same service in the query protocol that it was spoken in before.
+pub(crate) fn older_dialect(of: &Service) -> Option<&'static Service> {
+    let json = matches!(of.protocol, Protocol::Json10 | Protocol::Json11);
+    let older = |service: &&Service| service.protocol == Protocol::Query && service.name == of.name;
+    services().iter().find(older).filter(|_| json)
 }
 
 /// All operations of a service, in the model's order.
@@ -213,7 +224,9 @@ mod tests {
             .iter()
             .map(|service| (service.name.as_str(), operations(service).count()))
             .collect();
-        assert_eq!(counts, [("lambda", 91), ("logs", 118), ("sts", 11), ("iam", 54)]);
+        let neighbours = [("sns", 21), ("sqs", 23), ("sqs", 23)];
+        let first = [("lambda", 91), ("logs", 118), ("sts", 11), ("iam", 54)];
+        assert_eq!(counts, [&first[..], &neighbours[..]].concat());
     }
 
     #[test]
