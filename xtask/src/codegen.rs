@@ -13,7 +13,9 @@ use std::process::Command;
 
 /// Our file name, the model's place in botocore's `data` directory, and the operations that are
 /// wanted of a service of which this program has only a part; all of them where none is named.
-const MODELS: [(&str, &str, &[&str]); 6] = [
+type Model = (&'static str, &'static str, &'static [&'static str]);
+
+const MODELS: [Model; 6] = [
     ("lambda", "lambda/2015-03-31", &[]),
     ("logs", "logs/2014-03-28", &[]),
     ("sts", "sts/2011-06-15", &[]),
@@ -24,8 +26,7 @@ const MODELS: [(&str, &str, &[&str]); 6] = [
 
 /// Models of older releases: how SQS is spoken to in the query protocol, which SDKs before 2024 use,
 /// is in none that came after 1.31.80.
-const OLDER: (&str, [(&str, &str, &[&str]); 1]) =
-    ("1.31.80", [("sqs-query", "sqs/2012-11-05", &[])]);
+const OLDER: (&str, Model) = ("1.31.80", ("sqs-query", "sqs/2012-11-05", &[]));
 
 /// Topics and subscriptions; neither phones nor mobile applications.
 const SNS: &[&str] = &[
@@ -175,13 +176,13 @@ pub fn run(arguments: &[String]) -> Result<()> {
     std::fs::create_dir_all(&models)?;
     let newest = write(&models, "botocore", &MODELS)?;
     let (release, older) = OLDER;
-    let older = write(&models, &format!("botocore=={release}"), &older)?;
+    let older = write(&models, &format!("botocore=={release}"), &[older])?;
     std::fs::write(models.join("NOTICE"), notice(&newest, &older))?;
     Ok(())
 }
 
 /// Writes what is wanted of one release and returns its version.
-fn write(models: &Path, requirement: &str, wanted: &[(&str, &str, &[&str])]) -> Result<String> {
+fn write(models: &Path, requirement: &str, wanted: &[Model]) -> Result<String> {
     let (package, scratch) = install(requirement)?;
     for (name, place, operations) in wanted {
         let model: Value = serde_json::from_slice(&read(&package.join("data").join(place))?)
