@@ -28,6 +28,15 @@ pub struct FunctionSettings {
     pub echoed: Map<String, Value>,
 }
 
+impl FunctionSettings {
+    /// `TenancyConfig`, which has one mode.
+    pub fn isolates_tenants(&self) -> bool {
+        self.echoed
+            .get("TenancyConfig")
+            .is_some_and(|config| config["TenantIsolationMode"] == "PER_TENANT")
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PackageType {
     Zip,
@@ -215,6 +224,11 @@ impl FunctionRecord {
             (_, LastUpdate::InProgress) => Some(Pending::Update),
             _ => None,
         }
+    }
+
+    /// Whether each of its environments serves one tenant alone.
+    pub fn isolates_tenants(&self) -> bool {
+        self.settings.isolates_tenants()
     }
 
     /// A member of the echoed settings' object, e.g. `("LoggingConfig", "LogGroup")`.

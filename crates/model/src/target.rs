@@ -32,6 +32,8 @@ pub struct Target {
     /// Both levels are present with `JSON` only.
     pub application_log_level: Option<String>,
     pub system_log_level: Option<String>,
+    /// Each call is for a tenant, and an environment serves one tenant alone.
+    pub tenant_isolation: bool,
 }
 
 impl Target {

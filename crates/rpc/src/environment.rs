@@ -29,6 +29,8 @@ pub struct Invocation {
     /// Already decoded JSON text.
     pub client_context: Option<String>,
     pub trace_id: Option<String>,
+    /// For whom it is, of a function that isolates tenants.
+    pub tenant: Option<String>,
     /// Whether the caller wants the end of the log.
     pub tail: bool,
     /// Takes a streamed response while the function writes it; without it the response is
@@ -182,7 +184,12 @@ pub enum Outdated {
 /// Keeps the environments: an idle one where there is one, else a new one.
 #[async_trait]
 pub trait Manager: Send + Sync {
-    async fn assign(&self, target: &Arc<Target>) -> Result<Assignment, StartError>;
+    /// For a call of `target` on behalf of `tenant`: an environment serves no other tenant, ever.
+    async fn assign(
+        &self,
+        target: &Arc<Target>,
+        tenant: Option<&str>,
+    ) -> Result<Assignment, StartError>;
 
     /// The call is over; `reusable` says whether the environment may serve another one.
     async fn settle(&self, assignment: Assignment, reusable: bool);

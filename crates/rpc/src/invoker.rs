@@ -21,6 +21,8 @@ pub struct Call {
     pub client_context: Option<String>,
     /// An `X-Amzn-Trace-Id`, with its lineage where it has one; a new one is made where absent.
     pub trace_id: Option<String>,
+    /// Given where the function isolates tenants, and nowhere else.
+    pub tenant: Option<String>,
     /// Whether the caller wants the end of the log.
     pub tail: bool,
     /// See [`crate::Invocation::stream`].
@@ -36,6 +38,7 @@ impl Call {
             payload,
             client_context: None,
             trace_id: None,
+            tenant: None,
             tail: false,
             stream: None,
         }

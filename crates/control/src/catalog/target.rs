@@ -36,6 +36,7 @@ pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
         log_format: log_format.to_owned(),
         application_log_level: level("ApplicationLogLevel"),
         system_log_level: level("SystemLogLevel"),
+        tenant_isolation: record.isolates_tenants(),
     }
 }
 

@@ -2,8 +2,8 @@
 //! one, and ends those that are idle for long, outdated or broken.
 //!
 //! Invariants: an environment is either idle, in the pool of its version or in the reserve of those
-//! that were made ahead of calls, or with exactly one call. It never serves another version or
-//! generation than it was made for. Nothing here waits for the store.
+//! that were made ahead of calls, or with exactly one call. It never serves another version,
+//! generation or tenant than it was made for. Nothing here waits for the store.
 
 mod pool;
 mod provisioner;
@@ -17,7 +17,7 @@ use lamplight_model::{FunctionArn, Qualifier, Target, limits};
 use lamplight_rpc::{
     Assignment, EnvironmentId, Manager, Outdated, Placement, Provisioning, StartError, Worker,
 };
-use pool::Pool;
+use pool::{Pool, Serves};
 use provisioner::{Provisioner, SharedReserve};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
@@ -63,7 +63,7 @@ enum Home {
 /// [`Manager::settle`], it ends the environment.
 struct Hold {
     home: Home,
-    generation: u64,
+    serves: Serves,
     /// Taken when the assignment is settled.
     unsettled: Option<(Kept, Env)>,
 }
@@ -207,13 +207,23 @@ fn lock<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
 
 #[async_trait]
 impl Manager for EnvironmentManager {
-    async fn assign(&self, target: &Arc<Target>) -> Result<Assignment, StartError> {
-        let (kept, home) = match self.provisioner.take(target) {
+    async fn assign(
+        &self,
+        target: &Arc<Target>,
+        tenant: Option<&str>,
+    ) -> Result<Assignment, StartError> {
+        let serves = Serves { generation: target.generation, tenant: tenant.map(Into::into) };
+        // What was made ahead of calls is for any of them.
+        let provisioned = match tenant {
+            None => self.provisioner.take(target),
+            Some(_) => None,
+        };
+        let (kept, home) = match provisioned {
             Some((kept, reserve)) => (kept, Home::Reserve(reserve)),
             None => {
                 let pool = self.pool(&target.function, &target.version);
                 let born = self.env.clock.instant();
-                let taken = lock(&pool).take(target.generation);
+                let taken = lock(&pool).take(&serves);
                 let kept = match taken {
                     Some(kept) => kept,
                     None => {
@@ -228,7 +238,7 @@ impl Manager for EnvironmentManager {
         };
         let (worker, id) = (Arc::clone(&kept.worker), kept.id);
         let unsettled = Some((kept, self.env.clone()));
-        let hold = Hold { home, generation: target.generation, unsettled };
+        let hold = Hold { home, serves, unsettled };
         Ok(Assignment { worker, id, hold: Box::new(hold) })
     }
 
@@ -239,7 +249,7 @@ impl Manager for EnvironmentManager {
         let now = self.env.clock.instant();
         let reusable = reusable && !self.is_old(&kept, now);
         let surplus = match &hold.home {
-            Home::Pool(pool) if reusable => lock(pool).put(kept, hold.generation, now),
+            Home::Pool(pool) if reusable => lock(pool).put(kept, hold.serves.clone(), now),
             Home::Pool(_) => Some(kept),
             Home::Reserve(reserve) if reusable => lock(reserve).put(kept),
             Home::Reserve(reserve) => {

@@ -1,11 +1,20 @@
 //! The environments of one function: pure bookkeeping, no I/O.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Which calls an environment serves. Two that are equal may take each other's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serves {
+    pub generation: u64,
+    /// Of a function that isolates tenants.
+    pub tenant: Option<Arc<str>>,
+}
 
 #[derive(Debug)]
 struct Idle<E> {
     environment: E,
-    generation: u64,
+    serves: Serves,
     since: Instant,
 }
 
@@ -26,9 +35,9 @@ impl<E> Default for Pool<E> {
 }
 
 impl<E> Pool<E> {
-    /// The most recently used idle environment of `generation`.
-    pub fn take(&mut self, generation: u64) -> Option<E> {
-        let at = self.idle.iter().rposition(|idle| idle.generation == generation)?;
+    /// The most recently used idle environment for such a call.
+    pub fn take(&mut self, serves: &Serves) -> Option<E> {
+        let at = self.idle.iter().rposition(|idle| idle.serves == *serves)?;
         Some(self.idle.remove(at).environment)
     }
 
@@ -48,11 +57,11 @@ impl<E> Pool<E> {
     }
 
     /// Takes an environment back; gives it out again when it has outlived its use.
-    pub fn put(&mut self, environment: E, generation: u64, now: Instant) -> Option<E> {
-        if self.closed || generation < self.oldest {
+    pub fn put(&mut self, environment: E, serves: Serves, now: Instant) -> Option<E> {
+        if self.closed || serves.generation < self.oldest {
             return Some(environment);
         }
-        self.idle.push(Idle { environment, generation, since: now });
+        self.idle.push(Idle { environment, serves, since: now });
         None
     }
 
@@ -61,7 +70,7 @@ impl<E> Pool<E> {
     pub fn retire(&mut self, generation: u64) -> Vec<E> {
         self.oldest = self.oldest.max(generation);
         let oldest = self.oldest;
-        self.remove_if(|idle| idle.generation < oldest)
+        self.remove_if(|idle| idle.serves.generation < oldest)
     }
 
     /// Keeps nothing from now on.
@@ -94,42 +103,59 @@ mod tests {
         SystemClock.instant()
     }
 
+    fn all(generation: u64) -> Serves {
+        Serves { generation, tenant: None }
+    }
+
+    #[test]
+    fn a_tenant_gets_what_was_its_own_and_nothing_else() {
+        let mut pool = Pool::default();
+        let of = |tenant: &str| Serves { generation: 1, tenant: Some(tenant.into()) };
+        pool.put("blue", of("blue"), now());
+        pool.put("green", of("green"), now());
+        assert_eq!(pool.take(&of("red")), None);
+        assert_eq!(pool.take(&all(1)), None);
+        assert_eq!(pool.take(&of("blue")), Some("blue"));
+        assert_eq!(pool.take(&of("blue")), None);
+        assert_eq!(pool.retire(2), ["green"]);
+    }
+
     #[test]
     fn the_most_recently_used_one_is_taken() {
         let mut pool = Pool::default();
         for n in 1..=3 {
-            assert_eq!(pool.put(n, 7, now()), None);
+            assert_eq!(pool.put(n, all(7), now()), None);
         }
-        assert_eq!(pool.take(7), Some(3));
-        assert_eq!(pool.take(8), None);
+        assert_eq!(pool.take(&all(7)), Some(3));
+        assert_eq!(pool.take(&all(8)), None);
     }
 
     #[test]
     fn an_old_generation_is_never_used_again() {
         let mut pool = Pool::default();
-        pool.put("idle", 1, now());
+        pool.put("idle", all(1), now());
         assert_eq!(pool.retire(2), ["idle"]);
-        assert_eq!(pool.put("busy", 1, now()), Some("busy"));
-        assert_eq!(pool.put("new", 2, now()), None);
+        assert_eq!(pool.put("busy", all(1), now()), Some("busy"));
+        assert_eq!(pool.put("new", all(2), now()), None);
         assert_eq!(pool.retire(1), [""; 0], "a late, smaller retirement undoes nothing");
-        assert_eq!(pool.take(2), Some("new"));
+        assert_eq!(pool.take(&all(2)), Some("new"));
     }
 
     #[test]
     fn a_closed_pool_keeps_nothing() {
         let mut pool = Pool::default();
-        pool.put("idle", 1, now());
+        pool.put("idle", all(1), now());
         assert_eq!(pool.close(), ["idle"]);
-        assert_eq!(pool.put("busy", 1, now()), Some("busy"));
+        assert_eq!(pool.put("busy", all(1), now()), Some("busy"));
     }
 
     #[test]
     fn idle_ones_expire() {
         let (mut pool, start) = (Pool::default(), now());
-        pool.put("a", 1, start);
-        pool.put("b", 1, start + Duration::from_secs(50));
+        pool.put("a", all(1), start);
+        pool.put("b", all(1), start + Duration::from_secs(50));
         assert_eq!(pool.expire(start + Duration::from_secs(60), Duration::from_secs(60)), ["a"]);
-        pool.put("c", 1, start + Duration::from_secs(40));
+        pool.put("c", all(1), start + Duration::from_secs(40));
         assert_eq!((pool.len(), pool.idle_since()), (2, Some(start + Duration::from_secs(40))));
         assert_eq!(pool.take_longest_idle(), Some("c"));
         assert_eq!(pool.discard(|e| *e == "b"), ["b"]);

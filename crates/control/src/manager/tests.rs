@@ -75,6 +75,7 @@ fn target() -> Arc<Target> {
         log_format: String::new(),
         application_log_level: None,
         system_log_level: None,
+        tenant_isolation: false,
     })
 }
 
@@ -89,17 +90,17 @@ async fn an_environment_ends_before_its_credentials() {
     let manager = EnvironmentManager::new(env, Arc::new(Here(worker)), options);
     let target = target();
 
-    let first = manager.assign(&target).await.unwrap();
+    let first = manager.assign(&target, None).await.unwrap();
     manager.settle(first, true).await;
     clock.advance(Duration::from_secs(99));
-    let again = manager.assign(&target).await.unwrap();
+    let again = manager.assign(&target, None).await.unwrap();
     assert_eq!(again.id, EnvironmentId(0));
     // It comes back too old to be kept.
     clock.advance(Duration::from_secs(1));
     manager.settle(again, true).await;
     assert_eq!(endings.recv().await, Some(0));
 
-    let second = manager.assign(&target).await.unwrap();
+    let second = manager.assign(&target, None).await.unwrap();
     assert_eq!(second.id, EnvironmentId(1));
     manager.settle(second, true).await;
     clock.advance(life);
@@ -127,7 +128,7 @@ async fn the_longest_idle_one_makes_room_for_a_new_one() {
     let target = target();
     let mut busy = Vec::new();
     for _ in 0..2 {
-        busy.push(manager.assign(&target).await.unwrap());
+        busy.push(manager.assign(&target, None).await.unwrap());
     }
     while let Some(assignment) = busy.pop() {
         manager.settle(assignment, true).await;
@@ -136,9 +137,9 @@ async fn the_longest_idle_one_makes_room_for_a_new_one() {
     // Both idle ones are another function's, and there is room for two.
     let mut other = (*target).clone();
     other.function.name = "other".into();
-    let _third = manager.assign(&Arc::new(other)).await.unwrap();
+    let _third = manager.assign(&Arc::new(other), None).await.unwrap();
     assert_eq!(endings.recv().await, Some(1));
-    let warm = manager.assign(&target).await.unwrap();
+    let warm = manager.assign(&target, None).await.unwrap();
     assert_eq!(warm.id, EnvironmentId(0));
 }
 
@@ -146,4 +147,26 @@ async fn the_longest_idle_one_makes_room_for_a_new_one() {
 fn credentials_outlive_environments() {
     let longest_call = Duration::from_secs(900);
     assert!(limits::ENVIRONMENT_LIFE + longest_call + limits::INIT < limits::ROLE_CREDENTIALS);
+}
+
+#[tokio::test]
+async fn tenants_share_no_environment_and_the_idle_ones_of_others_make_room() {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
+    let env = Env { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Env::system() };
+    let (ended, mut endings) = tokio::sync::mpsc::unbounded_channel();
+    let worker = Arc::new(Numbers { started: AtomicU64::new(0), ended });
+    let options = Options { idle_most: 3, ..Options::default() };
+    let manager = EnvironmentManager::new(env, Arc::new(Here(worker)), options);
+    let target = Arc::new(Target { tenant_isolation: true, ..(*target()).clone() });
+    for tenant in ["blue", "green", "red", "blue"] {
+        let assignment = manager.assign(&target, Some(tenant)).await.unwrap();
+        manager.settle(assignment, true).await;
+        clock.advance(Duration::from_secs(1));
+    }
+    let fourth = manager.assign(&target, Some("white")).await.unwrap();
+    assert_eq!(fourth.id, EnvironmentId(3));
+    // Green was idle for longest: blue came back.
+    assert_eq!(endings.recv().await, Some(1));
+    let blue = manager.assign(&target, Some("blue")).await.unwrap();
+    assert_eq!(blue.id, EnvironmentId(0));
 }

@@ -35,7 +35,8 @@ fn check(request: &Request<'_>) -> Result<Option<Admitted>, ApiError> {
     let payload = request.payload.clone().unwrap_or_default();
     check_payload(&payload)?;
     let member = |name: &str| request.input.get(name).and_then(Value::as_str);
-    let resolve = || request.parts.catalog.resolve(&function).map_err(catalog_error);
+    let tenant = member("TenantId");
+    let resolve = || request.parts.functions.resolve(&function, tenant).map_err(catalog_error);
     match member("InvocationType").unwrap_or("RequestResponse") {
         "RequestResponse" => {}
         "DryRun" => return resolve().map(|_| None),
@@ -52,6 +53,7 @@ fn check(request: &Request<'_>) -> Result<Option<Admitted>, ApiError> {
     let call = Call {
         client_context: member("ClientContext").map(client_context).transpose()?,
         trace_id: trace::given(&request.head.headers),
+        tenant: tenant.map(str::to_owned),
         tail: member("LogType") == Some("Tail"),
         ..Call::new(function, request.request_id, payload)
     };

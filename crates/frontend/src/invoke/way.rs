@@ -8,9 +8,10 @@ use super::trace;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_env::{Env, faults};
-use lamplight_model::Target;
+use lamplight_model::{FunctionRef, Target};
 use lamplight_rpc::{
-    Call, Catalog, Counting, Invocation, InvokeError, Invoked, Invoker, Manager, Slot, StartError,
+    Call, Catalog, CatalogError, Counting, Invocation, InvokeError, Invoked, Invoker, Manager,
+    Slot, StartError,
 };
 use std::sync::Arc;
 
@@ -34,8 +35,29 @@ pub struct Admitted {
 }
 
 impl Functions {
+    /// What a call on behalf of `tenant` would run.
+    pub fn resolve(
+        &self,
+        function: &FunctionRef,
+        tenant: Option<&str>,
+    ) -> Result<Arc<Target>, CatalogError> {
+        let target = self.catalog.resolve(function)?;
+        let refused = match (target.tenant_isolation, tenant) {
+            (true, Some(_)) | (false, None) => return Ok(target),
+            (true, None) => {
+                "The invoked function is enabled with tenancy configuration. Add a valid tenant ID \
+                 in your request and try again."
+            }
+            (false, Some(_)) => {
+                "The invoked function is not enabled with tenancy configuration. Remove the tenant \
+                 ID from your request and try again."
+            }
+        };
+        Err(CatalogError::Invalid(refused.to_owned()))
+    }
+
     pub fn admit(&self, call: Call) -> Result<Admitted, InvokeError> {
-        let target = self.catalog.resolve(&call.function)?;
+        let target = self.resolve(&call.function, call.tenant.as_deref())?;
         let slot = self.counting.admit(&target.function)?;
         let new_trace = || trace::new(self.env.clock.now().seconds(), &*self.env.random);
         let call = Invocation {
@@ -48,6 +70,7 @@ impl Functions {
             invoked_arn: call.function.arn(),
             client_context: call.client_context,
             trace_id: Some(call.trace_id.unwrap_or_else(new_trace)),
+            tenant: call.tenant,
             tail: call.tail,
             stream: call.stream,
         };
@@ -69,7 +92,7 @@ async fn run(
 ) -> Result<Invoked, InvokeError> {
     let failed = |error| InvokeError::Start { version: target.version.clone(), error };
     for _ in 0..TRIES {
-        let assigned = manager.assign(&target).await.map_err(failed)?;
+        let assigned = manager.assign(&target, call.tenant.as_deref()).await.map_err(failed)?;
         let ended = assigned.worker.invoke(assigned.id, call.clone()).await;
         let reusable = ended.as_ref().is_ok_and(|outcome| outcome.reusable);
         manager.settle(assigned, reusable).await;

@@ -13,7 +13,7 @@ use lamplight_model::{Target, limits};
 use lamplight_rpc::{Invocation, Outcome, StartError};
 use lamplight_sandbox::{Exit, Program, Sandbox};
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, RwLock};
 use tokio::task::AbortHandle;
@@ -58,6 +58,8 @@ pub struct Environment {
     process: Mutex<Result<Process, NotStarted>>,
     watch: Arc<Watch>,
     rest: Mutex<Rest>,
+    /// Of its first call, and so of all.
+    tenant: OnceLock<Option<String>>,
 }
 
 /// AWS: between calls an environment is frozen. Here that waits a moment, so that calls close on
@@ -101,6 +103,7 @@ impl Environment {
             process: Mutex::new(Err(NotStarted::Ended)),
             watch: Arc::default(),
             rest: Mutex::new(Rest::Busy),
+            tenant: OnceLock::new(),
         }
     }
 
@@ -176,6 +179,10 @@ impl Environment {
 
     /// One call to its end: initialise if that is still owed, deliver, wait, report.
     pub async fn invoke(self: &Arc<Self>, call: Invocation) -> Result<Outcome, StartError> {
+        // Whoever chose it has erred; what one tenant left here is not for another.
+        if *self.tenant.get_or_init(|| call.tenant.clone()) != call.tenant {
+            return Err(StartError::Gone);
+        }
         let mut process = self.process.lock().await;
         self.watch.set_idle(false);
         self.wake().await;
@@ -201,6 +208,7 @@ impl Environment {
         self.capture.platform(&Event::Start {
             request_id: &call.request_id,
             version: &self.start.identity.version,
+            tenant: call.tenant.as_deref(),
         });
         let started = self.env.clock.instant();
         let deadline = started + self.target.timeout;
@@ -374,11 +382,12 @@ impl Environment {
             }
         };
         let function_error = (status != Status::Success).then_some("Unhandled");
-        self.report(id, (streamed + payload.len()) as u64, taken, status);
+        self.report(call, (streamed + payload.len()) as u64, taken, status);
         Outcome { payload, function_error, log_tail: self.capture.end_call(), reusable: true }
     }
 
-    fn report(&self, request_id: &str, produced: u64, taken: Taken, status: Status) {
+    fn report(&self, call: &Invocation, produced: u64, taken: Taken, status: Status) {
+        let request_id = &call.request_id;
         let max_memory_used_bytes = self
             .sandbox
             .try_read()
@@ -390,6 +399,7 @@ impl Environment {
             memory_mb: self.target.memory_mb,
             max_memory_used_bytes,
             status,
+            tenant: call.tenant.clone(),
         };
         self.capture.platform(&Event::RuntimeDone { request_id, produced, report });
         self.capture.platform(&Event::End { request_id });

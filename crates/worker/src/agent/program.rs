@@ -200,6 +200,7 @@ mod tests {
             log_format: "Text".into(),
             application_log_level: None,
             system_log_level: None,
+            tenant_isolation: false,
         }
     }
 

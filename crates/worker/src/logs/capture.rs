@@ -258,7 +258,7 @@ mod tests {
         let style = Style::Json { system: Level::Warn, application: Level::Warn };
         let (sink, capture) = with(style);
         capture.begin_call(true);
-        capture.platform(&Event::Start { request_id: "1", version: "1" });
+        capture.platform(&Event::Start { request_id: "1", version: "1", tenant: None });
         let line =
             |level: &str| format!(r#"{{"timestamp":"2026-11-18T11:06:40Z","level":"{level}"}}"#);
         let [low, high] = [line("INFO"), line("WARN")];

@@ -41,18 +41,21 @@ fn describe(event: &Event<'_>) -> Option<(Level, &'static str, Value)> {
             record["metrics"] = json!({ "durationMs": rounded(millis(*duration)) });
             (grave(status, Level::Debug), "platform.initReport", record)
         }
-        Event::Start { request_id, version } => {
-            (Level::Info, "platform.start", json!({ "requestId": request_id, "version": version }))
+        Event::Start { request_id, version, tenant } => {
+            let record = json!({ "requestId": request_id, "version": version });
+            (Level::Info, "platform.start", with_tenant(record, *tenant))
         }
         Event::RuntimeDone { request_id, produced, report } => {
             let mut record = with_status(json!({ "requestId": request_id }), &report.status);
             let duration = rounded(millis(report.duration));
             record["metrics"] = json!({ "durationMs": duration, "producedBytes": produced });
+            let record = with_tenant(record, report.tenant.as_deref());
             (grave(&report.status, Level::Debug), "platform.runtimeDone", record)
         }
         Event::Report { request_id, report } => {
             let record = json!({ "requestId": request_id, "metrics": metrics(report) });
             let record = with_status(record, &report.status);
+            let record = with_tenant(record, report.tenant.as_deref());
             (grave(&report.status, Level::Info), "platform.report", record)
         }
         Event::LogsDropped { bytes } => (
@@ -62,6 +65,14 @@ fn describe(event: &Event<'_>) -> Option<(Level, &'static str, Value)> {
         ),
         Event::TimedOut { .. } | Event::End { .. } => return None,
     })
+}
+
+/// AWS: the events of a call say whose it is.
+fn with_tenant(mut record: Value, tenant: Option<&str>) -> Value {
+    if let Some(tenant) = tenant {
+        record["tenantId"] = json!(tenant);
+    }
+    record
 }
 
 fn grave(status: &Status, otherwise: Level) -> Level {
@@ -117,6 +128,7 @@ mod tests {
             memory_mb: 512,
             max_memory_used_bytes: Some(33 * 1024 * 1024),
             status,
+            tenant: None,
         }
     }
 
@@ -141,6 +153,18 @@ mod tests {
             },
         });
         assert_eq!(event, expected);
+    }
+
+    #[test]
+    fn the_events_of_a_call_say_whose_it_is() {
+        let report = Report { tenant: Some("blue".into()), ..report(Status::Success) };
+        for event in [
+            Event::Start { request_id: "79b4", version: "1", tenant: Some("blue") },
+            Event::RuntimeDone { request_id: "79b4", produced: 0, report: &report },
+            Event::Report { request_id: "79b4", report: &report },
+        ] {
+            assert_eq!(written(event).1["record"]["tenantId"], "blue");
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Report {
     /// Not every machine can measure it, and a made-up figure would be worse than none.
     pub max_memory_used_bytes: Option<u64>,
     pub status: Status,
+    /// Of a function that isolates tenants.
+    pub tenant: Option<String>,
 }
 
 impl Report {
@@ -61,6 +63,7 @@ pub enum Event<'a> {
     Start {
         request_id: &'a str,
         version: &'a str,
+        tenant: Option<&'a str>,
     },
     TimedOut {
         request_id: &'a str,

@@ -20,7 +20,7 @@ pub fn line(event: &Event<'_>, at: Timestamp) -> Option<String> {
             write_status(&mut line, status);
             line
         }
-        Event::Start { request_id, version } => {
+        Event::Start { request_id, version, .. } => {
             format!("START RequestId: {request_id} Version: {version}")
         }
         Event::TimedOut { request_id, timeout } => format!(
@@ -83,6 +83,7 @@ mod tests {
             memory_mb: 128,
             max_memory_used_bytes: Some(40 * 1024 * 1024),
             status,
+            tenant: None,
         };
         written(Event::Report { request_id: "8f5c", report: &report }).unwrap()
     }

@@ -112,6 +112,7 @@ fn event(delivery: Delivery) -> Result<Reply, Box<Delivery>> {
         ("lambda-runtime-aws-request-id", Some(call.request_id.as_str())),
         ("lambda-runtime-invoked-function-arn", Some(call.invoked_arn.as_str())),
         ("lambda-runtime-trace-id", call.trace_id.as_deref()),
+        ("lambda-runtime-aws-tenant-id", call.tenant.as_deref()),
         ("lambda-runtime-client-context", call.client_context.as_deref()),
     ];
     for (name, text) in texts {

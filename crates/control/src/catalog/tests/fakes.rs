@@ -78,7 +78,7 @@ pub struct FakeManager(
 
 #[async_trait]
 impl Manager for FakeManager {
-    async fn assign(&self, _: &Arc<Target>) -> Result<Assignment, StartError> {
+    async fn assign(&self, _: &Arc<Target>, _: Option<&str>) -> Result<Assignment, StartError> {
         Err(StartError::Stopping)
     }
 

@@ -51,6 +51,12 @@ pub fn apply(settings: &mut FunctionSettings, input: &Map<String, Value>) -> Res
 /// What cannot be together, whichever request brought it.
 fn check(settings: &FunctionSettings) -> Result<(), ApiError> {
     let given = |name: &str| settings.echoed.get(name);
+    // An environment that takes many calls at once would take them for many tenants.
+    if settings.isolates_tenants() && given("CapacityProviderConfig").is_some() {
+        return Err(invalid(
+            "Capacity providers are not supported for functions with tenant isolation.",
+        ));
+    }
     let snapshots = given("SnapStart").is_some_and(|snap| snap["ApplyOn"] == "PublishedVersions");
     if snapshots {
         let runtime = settings.runtime.as_deref().unwrap_or_default();
@@ -59,7 +65,7 @@ fn check(settings: &FunctionSettings) -> Result<(), ApiError> {
                 "{runtime} is not supported for SnapStart enabled functions."
             )));
         }
-        if given("TenancyConfig").is_some() {
+        if settings.isolates_tenants() {
             return Err(invalid("SnapStart is not supported for functions with tenant isolation."));
         }
     }
@@ -202,6 +208,19 @@ mod tests {
         assert_eq!(with(&key).unwrap().get("KMSKeyArn"), None);
         let kept = with(&[json!({ "DurableConfig": { "ExecutionTimeout": 60 } })]).unwrap();
         assert_eq!(kept["DurableConfig"]["RetentionPeriodInDays"], 30);
+    }
+
+    #[test]
+    fn tenants_are_not_isolated_in_what_is_made_ahead_of_calls() {
+        let tenancy = json!({ "TenancyConfig": { "TenantIsolationMode": "PER_TENANT" } });
+        assert!(with(std::slice::from_ref(&tenancy)).is_ok());
+        for other in [
+            json!({ "Runtime": "java21", "SnapStart": { "ApplyOn": "PublishedVersions" } }),
+            json!({ "CapacityProviderConfig": { "LambdaManagedInstancesCapacityProviderConfig": { "CapacityProviderArn": "a" } } }),
+        ] {
+            let refused = with(&[tenancy.clone(), other]).unwrap_err();
+            assert!(refused.ends_with("for functions with tenant isolation."), "{refused}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! stores and shows them; nothing answers under the URLs yet.
 
 use super::documents::{self, URL};
-use super::settings::text;
+use super::settings::{invalid, text};
 use super::{function_ref, keep_given};
 use crate::api::Request;
 use lamplight_wire::{ApiError, Output};
@@ -13,8 +13,13 @@ const SETTINGS: [&str; 3] = ["AuthType", "Cors", "InvokeMode"];
 
 pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
     let function = function_ref(request)?;
-    if request.parts.catalog.get(&function).is_err() {
+    let Ok(record) = request.parts.catalog.get(&function) else {
         return Err(not_found("Function does not exist"));
+    };
+    if record.isolates_tenants() {
+        return Err(invalid(
+            "Function URLs are not supported for functions with tenant isolation.",
+        ));
     }
     let arn = function.arn();
     let id = request.parts.env.random.text(LETTERS, 32);

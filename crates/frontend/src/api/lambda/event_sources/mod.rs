@@ -134,6 +134,9 @@ pub fn list(request: &Request<'_>) -> Result<Output, ApiError> {
 fn existing(request: &Request<'_>) -> Result<FunctionRef, ApiError> {
     let function = function_ref(request)?;
     match request.parts.catalog.get(&function) {
+        Ok(record) if record.isolates_tenants() => Err(super::settings::invalid(
+            "Event source mappings are not supported for functions with tenant isolation.",
+        )),
         Ok(_) => Ok(function),
         // AWS: here it is the parameter that is wrong.
         Err(_) => Err(super::settings::invalid("Function does not exist")),
