@@ -54,6 +54,11 @@ aws_v2 || { apt awscli && aws_v2; } || lacks aws-cli-2 "not installed, and apt-g
 
 command -v ip >/dev/null || apt iproute2 || lacks iproute2 "no ip command, and apt-get did not help"
 
+# Container images are pulled from a registry as others run it.
+command -v docker-registry >/dev/null || apt docker-registry ||
+    lacks docker-registry "not installed, and apt-get did not help"
+command -v openssl >/dev/null || apt openssl || lacks openssl "not installed, and apt-get did not help"
+
 if ! { command -v node && command -v npm; } >/dev/null; then
     apt nodejs npm || true
 fi

@@ -1,5 +1,9 @@
-"""Functions from container images: pulled once by digest, unpacked safely, run on their own root."""
+"""Functions from container images: pulled once by digest, unpacked safely, run on their own root.
 
+From Debian's docker-registry; the small one of the harness serves what that one would refuse.
+"""
+
+import gzip
 import pathlib
 import re
 import shutil
@@ -7,7 +11,7 @@ import subprocess
 
 import pytest
 from botocore.exceptions import ClientError
-from harness import aws, code, place, registry
+from harness import aws, code, docker_registry, place, registry
 from harness.functions import call, fresh_name
 
 BASH = shutil.which("bash")
@@ -15,7 +19,12 @@ BASH = shutil.which("bash")
 pytestmark = [
     pytest.mark.skipif(place.isolation() != "namespaces", reason="images need namespaces"),
     pytest.mark.skipif(BASH is None, reason="no bash to make an image of"),
+    pytest.mark.skipif(docker_registry.PROGRAM is None, reason="no docker-registry: see .venv/missing"),
 ]
+
+NOT_SUPPORTED = (
+    "The image manifest, config or layer media type for the source image {} is not supported."
+)
 
 # A runtime in nothing but bash: the image has no other program.
 RUNTIME = r"""#!/bin/bash
@@ -50,29 +59,45 @@ def bash_and_its_libraries():
     return {"usr/bin/bash": pathlib.Path(BASH).read_bytes(), **files}
 
 
+BASE = {
+    "app/run": RUNTIME,
+    "data/text": "low",
+    "data/gone": "low",
+    "etc/app.conf": "configured",
+    "etc/passwd": "root:x:0:0::/:/bin/bash\n",
+}
+CONFIG = {
+    "Entrypoint": ["/app/run"],
+    "Cmd": ["app.handler"],
+    "Env": ["PATH=/bin", "FROM_IMAGE=yes"],
+    "WorkingDir": "/data",
+}
+
+
 @pytest.fixture(scope="module")
-def images():
-    base = {
-        **bash_and_its_libraries(),
-        "app/run": RUNTIME,
-        "data/text": "low",
-        "data/gone": "low",
-        "etc/app.conf": "configured",
-        "etc/passwd": "root:x:0:0::/:/bin/bash\n",
-    }
+def layers():
+    base = {**bash_and_its_libraries(), **BASE}
     low = registry.layer(base, {"bin": "usr/bin"}, {path: 0o755 for path in base})
-    high = registry.layer({"data/text": "high"}, whiteouts=["data/.wh.gone"])
+    return [low, registry.layer({"data/text": "high"}, whiteouts=["data/.wh.gone"])]
+
+
+@pytest.fixture(scope="module")
+def images(layers):
+    with docker_registry.DockerRegistry() as images:
+        good = images.push("app", "plain", layers, **CONFIG)
+        other = images.push("app", None, layers, **{**CONFIG, "Env": ["FROM_IMAGE=arm"]})
+        mine, theirs = (good, other) if place.architecture() == "x86_64" else (other, good)
+        images.digest = good["digest"]
+        images.push_index("app", "good", {"amd64": mine, "arm64": theirs})
+        yield images
+
+
+@pytest.fixture(scope="module")
+def hostile(layers):
     with registry.TinyRegistry() as tiny:
-        tiny.digest = tiny.push(
-            "good",
-            [low, high],
-            Entrypoint=["/app/run"],
-            Cmd=["app.handler"],
-            Env=["PATH=/bin", "FROM_IMAGE=yes"],
-            WorkingDir="/data",
-        )
         escaping = registry.layer({"inside": "x"}, {"out": "/"}, whiteouts=["../../outside"])
-        tiny.push("escaping", [low, escaping])
+        tiny.push("good", layers, **CONFIG)
+        tiny.push("escaping", [layers[0], escaping])
         tiny.push("damaged", [b"no archive"])
         yield tiny
 
@@ -145,7 +170,7 @@ def test_a_function_overrides_what_its_image_says(client, images):
     client.delete_function(FunctionName=name)
 
 
-def test_images_that_cannot_be_used_are_refused(client, images, function):
+def test_images_that_cannot_be_used_are_refused(client, images, hostile, function):
     missing = "Source image {} does not exist. Provide a valid source image."
     for name in (f"{images.name}/app:none", "no-registry", f"{images.name}/../app"):
         with pytest.raises(ClientError) as caught:
@@ -153,7 +178,7 @@ def test_images_that_cannot_be_used_are_refused(client, images, function):
         assert caught.value.response["Error"]["Message"] == missing.format(name)
     for tag in ("escaping", "damaged"):
         with pytest.raises(ClientError, match="InvalidParameterValueException"):
-            create(client, f"{images.name}/app:{tag}")
+            create(client, f"{hostile.name}/app:{tag}")
     with pytest.raises(ClientError, match="Please don't provide Handler or Runtime or Layer"):
         create(client, f"{images.name}/app:good", Handler="x.y")
     update = client.update_function_code
@@ -176,3 +201,82 @@ def test_process_mode_has_no_images(own_server, images):
     client = aws.client(own_server(isolation="process").access())
     with pytest.raises(ClientError, match='need isolation \\\\?"namespaces\\\\?"'):
         create(client, f"{images.name}/app:good")
+
+
+def test_one_name_stands_for_an_image_of_each_architecture(client, images, layers):
+    docker = images.push_docker("old", "plain", layers, **CONFIG)
+    architecture = {"x86_64": "amd64", "arm64": "arm64"}[place.architecture()]
+    kind = "application/vnd.docker.distribution.manifest.list.v2+json"
+    images.push_index("old", "list", {architecture: docker}, kind)
+    images.push_index("old", "foreign", {"s390x": docker}, kind)
+    for tag in ("plain", "list"):
+        name = create(client, f"{images.name}/old:{tag}")
+        assert call(client, name)[0][2] == "yes"
+        resolved = client.get_function(FunctionName=name)["Code"]["ResolvedImageUri"]
+        assert resolved == f"{images.name}/old@{docker['digest']}"
+        client.delete_function(FunctionName=name)
+    foreign = f"{images.name}/old:foreign"
+    with pytest.raises(ClientError) as caught:
+        create(client, foreign)
+    assert caught.value.response["Error"]["Message"] == NOT_SUPPORTED.format(foreign)
+
+
+def test_layers_are_tar_or_gzip(client, images, layers):
+    plain = [gzip.decompress(layer) for layer in layers]
+    kind = docker_registry.OCI + "layer.v1.tar"
+    images.push("kinds", "tar", plain, kind, **CONFIG)
+    name = create(client, f"{images.name}/kinds:tar")
+    assert call(client, name)[0][3] == "high"
+    client.delete_function(FunctionName=name)
+    # What is inside does not matter: it is refused by its name, and is not unpacked.
+    images.push("kinds", "zstd", layers, kind + "+zstd", **CONFIG)
+    zstd = f"{images.name}/kinds:zstd"
+    with pytest.raises(ClientError) as caught:
+        create(client, zstd)
+    assert caught.value.response["Error"]["Message"] == NOT_SUPPORTED.format(zstd)
+
+
+def config_of(images, directory, password, token_server=None):
+    """A configuration file with the login for a registry."""
+    (directory / "password").write_text(password + "\n")
+    lines = [
+        f'[registry."{images.name}"]',
+        f'username = "{docker_registry.USER}"',
+        f'password_file = "{directory / "password"}"',
+        f'token_server = "{token_server}"' if token_server else "",
+    ]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("auth", ["basic", "token"])
+def test_a_registry_lets_in_who_has_the_password(own_server, layers, tmp_path, auth):
+    with docker_registry.DockerRegistry(auth) as images:
+        digest = images.push("app", "good", layers, **CONFIG)["digest"]
+        image = f"{images.name}/app:good"
+        tokens = images.tokens and images.tokens.name
+        good = docker_registry.PASSWORD
+        server = own_server(config=config_of(images, tmp_path, good, tokens))
+        client = aws.client(server.access())
+        name = create(client, image)
+        assert call(client, name)[0][2] == "yes"
+        resolved = client.get_function(FunctionName=name)["Code"]["ResolvedImageUri"]
+        assert resolved == f"{images.name}/app@{digest}"
+        assert good not in server.log()
+        server.stop()
+
+        missing = f"Source image {image} does not exist. Provide a valid source image."
+        wrong = config_of(images, tmp_path, "water", tokens)
+        for config in (wrong, ""):
+            server = own_server(config=config)
+            client = aws.client(server.access())
+            with pytest.raises(ClientError) as caught:
+                create(client, image)
+            error = caught.value.response["Error"]
+            if auth == "token" and not config:
+                # Nobody told the server that it may go where this registry sends it.
+                assert error["Message"] == f"The image {image} cannot be pulled."
+            else:
+                assert error["Message"] == missing
+                assert "does not let this server in" in server.log()
+            assert "water" not in server.log()
+            server.stop()

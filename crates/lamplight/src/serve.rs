@@ -170,7 +170,7 @@ impl Server {
             iam: identities.iam,
             catalog: Arc::clone(&catalog) as _,
             code: Arc::clone(&catalog) as _,
-            images: Arc::new(Registries::new(&env)),
+            images: Arc::new(Registries::new(&env, config.registries.access()?)),
             objects: Arc::new(ObjectStore::new(env.clone(), config.s3.clone())),
             layers: Arc::new(layers),
             documents,

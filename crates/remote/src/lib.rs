@@ -8,5 +8,5 @@ mod reach;
 mod registry;
 mod s3;
 
-pub use registry::Registries;
+pub use registry::{Access, Login, Registries};
 pub use s3::{ObjectStore, S3};

@@ -20,6 +20,8 @@ pub struct File {
     pub iam: Iam,
     pub network: Network,
     pub s3: S3,
+    /// By the registry's name, as images have it.
+    pub registry: BTreeMap<String, Registry>,
     /// Interpreters by runtime identifier, for those that are not found by themselves.
     pub runtimes: BTreeMap<String, PathBuf>,
 }
@@ -65,6 +67,17 @@ pub struct S3 {
     pub region: Option<String>,
     pub access_key: Option<String>,
     pub secret: Option<String>,
+}
+
+/// How this server gets into a registry of container images.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registry {
+    pub username: Option<String>,
+    /// The password is what is in this file, without the end of its line.
+    pub password_file: Option<PathBuf>,
+    /// Where it may send this server for tokens, beside itself and public places.
+    pub token_server: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -1,6 +1,9 @@
 //! Configuration: the file, then the command line over it. The only reader of either.
 
 mod file;
+mod registry;
+
+pub use registry::{Registries, registries};
 
 use crate::args::{AuthMode, Isolation, ServeArgs};
 use crate::data_dir::DataDir;
@@ -33,6 +36,7 @@ pub struct Config {
     pub s3: Option<S3>,
     /// What is to fail on purpose: [`lamplight_env::faults`].
     pub faults: Option<String>,
+    pub registries: Registries,
 }
 
 pub fn load(args: &ServeArgs) -> Result<Config> {
@@ -77,12 +81,18 @@ pub fn load(args: &ServeArgs) -> Result<Config> {
             .unwrap_or(limits::CONCURRENT_EXECUTIONS),
         runtimes: file.runtimes,
         faults: args.faults.clone(),
+        registries: Registries(file.registry),
     })
 }
 
 /// The runtimes that a configuration file names.
 pub fn runtimes(config: Option<&Path>) -> Result<BTreeMap<String, PathBuf>> {
     Ok(read(config)?.runtimes)
+}
+
+/// The data directory that was given, or that a configuration file names.
+pub fn data_dir(given: Option<PathBuf>, config: Option<&Path>) -> Result<DataDir> {
+    DataDir::new(given.or(read(config)?.data_dir))
 }
 
 fn read(path: Option<&Path>) -> Result<file::File> {

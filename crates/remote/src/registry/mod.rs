@@ -3,9 +3,10 @@
 //! Invariants: what is handed on has the digests that its manifest names; a token goes to the
 //! registry that asked for it and to nobody else; nothing that a registry says leads anywhere but to
 //! itself or, over TLS, to public addresses; nobody who pulls slowly keeps others waiting for long.
-//! Absences: passwords, so private repositories
-//! only where the registry gives tokens to anybody who reaches it; layers compressed with zstd.
+//! The password for a registry goes to that registry and to where it gets its tokens. Absences:
+//! layers compressed with zstd, which AWS does not take either.
 
+mod access;
 mod manifest;
 mod name;
 mod token;
@@ -13,11 +14,13 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, Login};
+
 use crate::http::{Client, HttpError, append, read};
 use crate::reach::Reach;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use http::uri::Scheme;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Empty;
@@ -28,9 +31,11 @@ use lamplight_rpc::{ImageError, Images, PulledImage};
 use lamplight_wire::sigv4;
 use manifest::{Descriptor, Manifest};
 use name::Name;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
+use token::Challenge;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -48,6 +53,10 @@ const WHOLE: Duration = Duration::from_secs(15 * 60);
 enum PullError {
     #[error("there is no such image")]
     Missing,
+    #[error(
+        "the registry does not let this server in; a login for it belongs in the configuration"
+    )]
+    Denied,
     #[error("the image cannot be used")]
     Unsupported,
     #[error("the image is too large")]
@@ -68,16 +77,20 @@ enum PullError {
 
 pub struct Registries {
     client: Client,
+    /// By the registry's name, as images have it.
+    access: BTreeMap<String, Access>,
     room: Arc<Semaphore>,
 }
 
 impl Registries {
-    pub fn new(env: &Env) -> Self {
-        Self { client: Client::new(env.tasks.clone()), room: Arc::new(Semaphore::new(AT_A_TIME)) }
+    pub fn new(env: &Env, access: BTreeMap<String, Access>) -> Self {
+        let room = Arc::new(Semaphore::new(AT_A_TIME));
+        Self { client: Client::new(env.tasks.clone()), access, room }
     }
 
     async fn bundle(&self, name: &Name, architecture: &str) -> Result<(Bytes, String), PullError> {
-        let mut pull = Pull { client: &self.client, name, token: None };
+        let access = self.access.get(&name.registry).cloned().unwrap_or_default();
+        let mut pull = Pull { client: &self.client, name, access, authorization: None };
         let (mut bytes, mut digest) = pull.manifest(&name.reference).await?;
         let mut manifest = parsed(&bytes)?;
         if manifest.is_index() {
@@ -126,6 +139,10 @@ impl Images for Registries {
                 Ok(PulledImage { bundle, resolved, share: Box::new(share) })
             }
             Err(PullError::Missing) => Err(missing()),
+            Err(error @ PullError::Denied) => {
+                tracing::warn!(%error, image = text, "an image cannot be pulled");
+                Err(missing())
+            }
             Err(PullError::Unsupported) => Err(ImageError::Unsupported(text.to_owned())),
             Err(PullError::TooLarge) => {
                 Err(ImageError::TooLarge(text.to_owned(), limits::IMAGE_PACKED))
@@ -139,11 +156,12 @@ impl Images for Registries {
     }
 }
 
-/// One pull, with the token that it was given.
+/// One pull, with what it was let in by.
 struct Pull<'a> {
     client: &'a Client,
     name: &'a Name,
-    token: Option<String>,
+    access: Access,
+    authorization: Option<HeaderValue>,
 }
 
 impl Pull<'_> {
@@ -180,27 +198,43 @@ impl Pull<'_> {
     async fn get(&mut self, path: &str) -> Result<Response<Incoming>, PullError> {
         let address: Uri = self.name.address(path).parse().map_err(http::Error::from)?;
         let mut response = self.follow(&address).await?;
-        if response.status() == StatusCode::UNAUTHORIZED && self.token.is_none() {
-            let challenge = response.headers().get(WWW_AUTHENTICATE);
-            let challenge = challenge.and_then(|value| value.to_str().ok()).unwrap_or_default();
-            let realm = token::address(challenge);
-            let realm = realm.ok_or(PullError::Refused(StatusCode::UNAUTHORIZED))?;
-            let realm: Uri = realm.parse().map_err(http::Error::from)?;
-            let reach = reach(&address, &realm)?;
-            let answer = self.client.send(Request::get(realm).body(Empty::new())?, reach).await?;
-            let answer = read(answer.into_body(), DOCUMENT).await?;
-            let token = token::read(&answer);
-            self.token = Some(token.ok_or(PullError::Refused(StatusCode::UNAUTHORIZED))?);
+        // Also in the middle of a pull: tokens do not last.
+        if response.status() == StatusCode::UNAUTHORIZED {
+            self.authorization = Some(self.authorize(&address, response.headers()).await?);
             response = self.follow(&address).await?;
         }
         match response.status() {
             StatusCode::OK => Ok(response),
+            StatusCode::NOT_FOUND => Err(PullError::Missing),
             // Registries do not tell strangers what is not there from what is not theirs.
-            StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(PullError::Missing)
-            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(PullError::Denied),
             status => Err(PullError::Refused(status)),
         }
+    }
+
+    /// What the registry at `own` wants to see with requests.
+    async fn authorize(&self, own: &Uri, asked: &HeaderMap) -> Result<HeaderValue, PullError> {
+        let login = self.access.login.as_ref();
+        let realm = match token::challenge(asked).ok_or(PullError::Denied)? {
+            Challenge::Basic => return Ok(login.ok_or(PullError::Denied)?.header()?),
+            Challenge::Bearer(realm) => realm.parse::<Uri>().map_err(http::Error::from)?,
+        };
+        let trusted = self.access.token_server.as_ref();
+        let reach = match trusted.is_some_and(|server| is_same_server(server, &realm)) {
+            true => Reach::Anywhere,
+            false => reach(own, &realm)?,
+        };
+        let mut request = Request::get(realm);
+        if let Some(login) = login {
+            request = request.header(AUTHORIZATION, login.header()?);
+        }
+        let answer = self.client.send(request.body(Empty::new())?, reach).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(PullError::Denied);
+        }
+        let answer = read(answer.into_body(), DOCUMENT).await?;
+        let token = token::read(&answer).ok_or(PullError::Denied)?;
+        Ok(access::secret(format!("Bearer {token}"))?)
     }
 
     /// Blobs are often elsewhere, where the token is none of anybody's business.
@@ -208,8 +242,10 @@ impl Pull<'_> {
         let mut uri = address.clone();
         for _ in 0..REDIRECTS {
             let mut request = Request::get(uri.clone()).header(ACCEPT, manifest::ACCEPT);
-            if let Some(token) = self.token.as_ref().filter(|_| is_same_server(address, &uri)) {
-                request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+            if is_same_server(address, &uri) {
+                request = self.authorization.iter().fold(request, |request, authorization| {
+                    request.header(AUTHORIZATION, authorization.clone())
+                });
             }
             let reach = reach(address, &uri)?;
             let response = self.client.send(request.body(Empty::new())?, reach).await?;

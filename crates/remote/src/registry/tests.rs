@@ -29,7 +29,7 @@ fn victim() -> (TcpListener, String) {
 #[tokio::test]
 async fn no_realm_and_no_redirect_leads_into_this_machine() {
     let env = Env::system();
-    let registries = Registries::new(&env);
+    let registries = Registries::new(&env, BTreeMap::new());
     let (listener, inside) = victim();
     for scheme in ["http", "https"] {
         let to = format!("{scheme}://{inside}/x");
@@ -60,7 +60,7 @@ async fn registries_may_lead_to_themselves() {
     let place =
         registry(&env, |place| format!("HTTP/1.1 307 Elsewhere\r\nLocation: http://{place}/again"));
     let name = Name::parse(&format!("{}/app:1", place.await)).unwrap();
-    let error = Registries::new(&env).bundle(&name, "x86_64").await.unwrap_err();
+    let error = Registries::new(&env, BTreeMap::new()).bundle(&name, "x86_64").await.unwrap_err();
     assert!(matches!(error, PullError::Refused(StatusCode::LOOP_DETECTED)), "{error}");
 }
 
@@ -77,7 +77,7 @@ fn tls_is_never_left() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_ever_behind_slow_pulls() {
-    let registries = Registries::new(&Env::system());
+    let registries = Registries::new(&Env::system(), BTreeMap::new());
     let _all = Arc::clone(&registries.room).acquire_many_owned(AT_A_TIME as u32).await.unwrap();
     let told = registries.pull("127.0.0.1:1/app:1", "x86_64").await.err().unwrap();
     assert!(told.to_string().starts_with("Too many container images"), "{told}");
