@@ -53,6 +53,13 @@ pub struct CodeRef {
     /// Where it came from, where the caller asked to have that kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// What an image takes on the disk beside its file, bytes; 0 for zip files.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unpacked: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Where code came from.
@@ -76,6 +83,12 @@ pub struct S3Object {
 }
 
 impl CodeRef {
+    /// What counts against the code storage of the account. AWS: images do not, being kept
+    /// elsewhere; here they are on the same disk, and small files may hold large images.
+    pub fn charged(&self) -> u64 {
+        self.size.saturating_add(self.unpacked)
+    }
+
     /// AWS: `CodeSize`; 0 for images.
     pub fn shown_size(&self) -> u64 {
         match self.origin {

@@ -6,7 +6,6 @@ use super::machine::{self, Birth};
 use super::service::Core;
 use super::tables;
 use super::versions::whole;
-use bytes::Bytes;
 use lamplight_model::{
     FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, PackageType, Qualifier, Runtime,
 };
@@ -49,11 +48,12 @@ impl Core {
         if self.version(&arn, &Qualifier::Latest).is_some() {
             return Err(exists());
         }
-        self.check_storage(&arn.scope, copies(publish, &zip), 0)?;
+        self.check_storage(&arn.scope, copies(publish, zip.len() as u64), 0)?;
         let layers = settings.layers.clone();
         let _layers_stay = self.hold(&layers)?;
         self.forget_namesake(&FunctionRef { function: arn.clone(), qualifier: None }).await?;
         let mut stored = self.store_code(zip, (settings.package_type, &layers)).await?;
+        self.check_image(&arn.scope, &stored, (publish, 0)).await?;
         stored.code.origin = origin;
         let birth = Birth {
             name: arn.name.to_string(),
@@ -81,11 +81,12 @@ impl Core {
         let _one_at_a_time = self.functions.lock(arn).await;
         let old = self.named(&function)?;
         machine::guard_update(arn, &old.record, change.revision_id.as_deref())?;
-        let (more, less) = (copies(change.publish, &change.zip), old.record.code.size);
+        let (more, less) = (copies(change.publish, change.zip.len() as u64), old.record.code.charged());
         self.check_storage(&arn.scope, more, less)?;
         let settings = &old.record.settings;
         let kind = (settings.package_type, settings.layers.as_slice());
         let mut stored = self.store_code(change.zip, kind).await?;
+        self.check_image(&arn.scope, &stored, (change.publish, less)).await?;
         stored.code.origin = change.origin;
         if change.dry_run {
             self.discard(&stored.code.digest).await;
@@ -172,7 +173,7 @@ impl Core {
     }
 }
 
-/// How many bytes of code storage a zip file takes: a version counts beside `$LATEST`.
-fn copies(publish: bool, zip: &Bytes) -> u64 {
-    zip.len() as u64 * (1 + u64::from(publish))
+/// How many bytes of code storage code takes: a version counts beside `$LATEST`.
+pub(super) fn copies(publish: bool, bytes: u64) -> u64 {
+    bytes.saturating_mul(1 + u64::from(publish))
 }

@@ -3,6 +3,7 @@
 //! Invariant: who stores code holds its gate until a record names it, so that nobody removes it in
 //! between. Removing takes the same gate.
 
+use super::changes::copies;
 use super::error::{of_prepare, of_store};
 use super::service::{Core, FunctionCatalog};
 use super::snapshot::Function;
@@ -81,13 +82,32 @@ impl Core {
         };
         match prepared.await {
             Ok(unzipped) => {
-                Ok(Stored { code: CodeRef { digest, size, origin: None }, unzipped, _gate: gate })
+                let unpacked = if kind == PackageType::Image { unzipped } else { 0 };
+                let code = CodeRef { digest, size, origin: None, unpacked };
+                Ok(Stored { code, unzipped, _gate: gate })
             }
             Err(error) => {
                 self.discard(&digest).await;
                 Err(error)
             }
         }
+    }
+
+    /// Only when an image is unpacked, it shows what it costs. Gone again after an error.
+    pub async fn check_image(
+        &self,
+        scope: &Scope,
+        stored: &Stored,
+        (publish, less): (bool, u64),
+    ) -> Result<(), CatalogError> {
+        if stored.code.unpacked == 0 {
+            return Ok(());
+        }
+        let checked = self.check_storage(scope, copies(publish, stored.code.charged()), less);
+        if checked.is_err() {
+            self.discard(&stored.code.digest).await;
+        }
+        checked
     }
 
     /// Makes records with new code the truth, or removes the code again.

@@ -213,7 +213,7 @@ impl Snapshot {
         }
         let usage = self.usage.entry(function.arn.scope.clone()).or_insert(NOTHING);
         usage.functions += u64::from(record.published.is_none());
-        usage.code_size += record.code.size;
+        usage.code_size += record.code.charged();
         if record.pending().is_some() {
             self.unfinished.insert((function.arn.clone(), record.version()));
         }
@@ -228,7 +228,7 @@ impl Snapshot {
         }
         if let Some(usage) = self.usage.get_mut(scope) {
             usage.functions -= u64::from(record.published.is_none());
-            usage.code_size -= record.code.size;
+            usage.code_size -= record.code.charged();
             if *usage == NOTHING {
                 self.usage.remove(scope);
             }
@@ -252,14 +252,14 @@ impl Snapshot {
     /// Counts a layer version of `scope`.
     pub fn insert_layer(&mut self, scope: &Scope, code: &CodeRef) {
         self.claim(code);
-        self.usage.entry(scope.clone()).or_insert(NOTHING).code_size += code.size;
+        self.usage.entry(scope.clone()).or_insert(NOTHING).code_size += code.charged();
     }
 
     /// The opposite, of a layer version that was counted.
     pub fn remove_layer(&mut self, scope: &Scope, code: &CodeRef) {
         self.release(code);
         if let Some(usage) = self.usage.get_mut(scope) {
-            usage.code_size -= code.size;
+            usage.code_size -= code.charged();
             if *usage == NOTHING {
                 self.usage.remove(scope);
             }

@@ -92,7 +92,7 @@ impl Core {
         if let Some(version) = self.published_already(arn, &latest.record) {
             return Ok(Arc::clone(&version.record));
         }
-        self.check_storage(&arn.scope, latest.record.code.size, 0)?;
+        self.check_storage(&arn.scope, latest.record.code.charged(), 0)?;
         let stamps = (self.stamp(), self.stamp());
         let publishing = machine::publish(&latest.record, publication.description, stamps);
         let writes = vec![(Some(latest.rev), publishing.latest), (None, publishing.version)];

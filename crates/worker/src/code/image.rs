@@ -2,7 +2,9 @@
 //!
 //! Everything is addressed by descriptors that the kernel resolves inside the root, whatever links
 //! an image brings, so nothing is ever written outside of it. Devices, pipes and sockets are left
-//! out. Modes are as for zip files: readable by everybody, never set-uid.
+//! out. Modes are as for zip files: readable by everybody, never set-uid. What an image costs is
+//! counted in blocks of the disk, also for what a later layer covers: layers of many tiny files, or
+//! of the same ones again and again, are not cheap.
 //!
 //! Everything here blocks.
 
@@ -20,6 +22,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use tar::{Archive, EntryType};
 
+/// What file systems give out at the least, for a file's content as for the file itself.
+const BLOCK: u64 = 4096;
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
@@ -47,7 +51,7 @@ pub(super) fn unpack(
     let root = rustix::fs::openat(CWD, root, flags, Mode::empty()).map_err(failed)?;
     let place = real_path(&root).map_err(failed)?;
     let (budget, left) = (Budget::new(limits), limits.entries);
-    let mut tree = Tree { root, place, budget, left, bytes: 0 };
+    let mut tree = Tree { root, place, budget, left };
     for layer in &head.layers {
         let mut part = (&mut bundle).take(layer.size);
         match layer.gzip {
@@ -57,7 +61,8 @@ pub(super) fn unpack(
         // What is behind the end of an archive is padding.
         io::copy(&mut part, &mut io::sink()).map_err(UnzipError::Read)?;
     }
-    let contents = Contents { nodes: (limits.entries - tree.left) as u64, bytes: tree.bytes };
+    let bytes = limits.bytes - tree.budget.bytes_left();
+    let contents = Contents { nodes: (limits.entries - tree.left) as u64, bytes };
     Ok((head.config, contents))
 }
 
@@ -81,7 +86,6 @@ struct Tree {
     budget: Budget,
     /// Entries that may still come, and directories that they need.
     left: usize,
-    bytes: u64,
 }
 
 /// What entries of their own say about the next one.
@@ -118,7 +122,7 @@ impl Tree {
 
     fn count(&mut self) -> Result<(), UnzipError> {
         self.left = self.left.checked_sub(1).ok_or(UnzipError::TooLarge)?;
-        Ok(())
+        self.budget.draw(BLOCK)
     }
 
     fn put(
@@ -190,14 +194,15 @@ impl Tree {
         rustix::fs::fchmod(&file, mode).map_err(|errno| UnzipError::write(path, errno.into()))?;
         let mut file = File::from(file);
         let mut buffer = vec![0; 128 * 1024];
+        let mut size: u64 = 0;
         loop {
             let count = entry.read(&mut buffer).map_err(broken)?;
             let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else {
-                return Ok(());
+                return self.budget.draw(size.next_multiple_of(BLOCK) - size);
             };
             self.budget.draw(count as u64)?;
             self.budget.check_cpu()?;
-            self.bytes += count as u64;
+            size += count as u64;
             io::Write::write_all(&mut file, piece)
                 .map_err(|error| UnzipError::write(path, error))?;
         }

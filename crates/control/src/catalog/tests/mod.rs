@@ -318,6 +318,35 @@ async fn code_storage_has_an_end() {
 }
 
 #[tokio::test]
+async fn images_are_charged_for_what_they_unpack_to() {
+    let world = World::new();
+    let catalog = world.catalog().await;
+    let image = |text: &str| {
+        let settings = FunctionSettings { package_type: PackageType::Image, ..settings() };
+        let bundle = [lamplight_model::MAGIC, text.as_bytes()].concat();
+        (bundle.len() as u64, new(settings, std::str::from_utf8(&bundle).unwrap()))
+    };
+    // The worker of the tests says that things unpack to as much as they are.
+    let (length, small) = image("small");
+    let made = catalog.create(&arn("image"), small).await.unwrap();
+    assert_eq!((made.code.size, made.code.charged()), (length, 2 * length));
+    assert_eq!(catalog.usage(&scope()).code_size, 2 * length);
+    let size = limits::CODE_STORAGE - 2 * length - 30;
+    let code = CodeRef { size, unpacked: 0, ..made.code.clone() };
+    let big = FunctionRecord { code, state: State::Active, ..(*made).clone() };
+    let put = lamplight_store::Op::Put(
+        super::tables::key(&arn("big")).unwrap(),
+        big.to_bytes().into(),
+    );
+    world.meta.txn(vec![put]).await.unwrap();
+    let catalog = world.catalog().await;
+    let before = world.unpacked();
+    let (_, second) = image("second");
+    assert_eq!(text(catalog.create(&arn("two"), second).await), "Code storage limit exceeded.");
+    assert_eq!(world.unpacked(), before);
+}
+
+#[tokio::test]
 async fn a_thousand_updates_do_not_fill_the_disk() {
     let (world, catalog) = one_active().await;
     let function = named("thumbs");

@@ -15,7 +15,7 @@ fn pending(name: &str, content: &str) -> FunctionRecord {
     let birth = Birth {
         name: name.into(),
         settings: settings(),
-        code: CodeRef { digest: digest(content), size: 1, origin: None },
+        code: CodeRef { digest: digest(content), size: 1, origin: None, unpacked: 0 },
         tags: Default::default(),
         generation: 1,
     };

@@ -167,7 +167,7 @@ mod tests {
                 layers: vec![],
                 echoed: Map::new(),
             },
-            code: CodeRef { digest: "00ff10".into(), size: 7, origin: None },
+            code: CodeRef { digest: "00ff10".into(), size: 7, origin: None, unpacked: 0 },
             state: State::Pending,
             last_update: LastUpdate::Never,
             revision_id: "r".into(),

@@ -196,6 +196,12 @@ fn images_cost_no_more_than_their_limits() {
     let mut bytes = BundleHead { format: BundleHead::FORMAT, config, layers }.to_bytes();
     bytes.extend([packed.clone(), packed].concat());
     assert!(matches!(Yard::new().image(&bytes, &LIMITS), Err(UnzipError::TooLarge)));
+    // Tiny files take blocks, and so do those that a later layer covers.
+    let names: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    let tiny: Vec<Entry<'_>> = names.iter().map(|name| file(name, "x")).collect();
+    assert_eq!(Yard::new().image(&bundle(&[layer(&tiny)]), &LIMITS).unwrap(), 200 * 4096);
+    let twice = Yard::new().image(&bundle(&[layer(&tiny), layer(&tiny)]), &LIMITS);
+    assert!(matches!(twice, Err(UnzipError::TooLarge)));
     let names: Vec<String> = (0..600).map(|n| n.to_string()).collect();
     let many: Vec<Entry<'_>> = names.iter().map(|name| file(name, "")).collect();
     assert!(matches!(
