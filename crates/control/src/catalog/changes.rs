@@ -81,7 +81,8 @@ impl Core {
         let _one_at_a_time = self.functions.lock(arn).await;
         let old = self.named(&function)?;
         machine::guard_update(arn, &old.record, change.revision_id.as_deref())?;
-        let (more, less) = (copies(change.publish, change.zip.len() as u64), old.record.code.charged());
+        let (more, less) =
+            (copies(change.publish, change.zip.len() as u64), old.record.code.charged());
         self.check_storage(&arn.scope, more, less)?;
         let settings = &old.record.settings;
         let kind = (settings.package_type, settings.layers.as_slice());

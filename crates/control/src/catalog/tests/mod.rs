@@ -334,10 +334,8 @@ async fn images_are_charged_for_what_they_unpack_to() {
     let size = limits::CODE_STORAGE - 2 * length - 30;
     let code = CodeRef { size, unpacked: 0, ..made.code.clone() };
     let big = FunctionRecord { code, state: State::Active, ..(*made).clone() };
-    let put = lamplight_store::Op::Put(
-        super::tables::key(&arn("big")).unwrap(),
-        big.to_bytes().into(),
-    );
+    let put =
+        lamplight_store::Op::Put(super::tables::key(&arn("big")).unwrap(), big.to_bytes().into());
     world.meta.txn(vec![put]).await.unwrap();
     let catalog = world.catalog().await;
     let before = world.unpacked();
