@@ -153,6 +153,8 @@ fn connect(output: &OwnedFd) -> Result<(), Fault> {
 
 fn limit(isolated: bool) -> Result<(), Fault> {
     // AWS: recorded inside a function: 1024 files, 742 processes, 64 KiB locked, 8 MiB stack.
+    // The stack may be raised there, and a core of 10 GiB left behind; here none is, for where a
+    // core goes is the host's to say.
     let mut limits = vec![
         (Resource::Nofile, 1024, "files"),
         (Resource::Memlock, 64 << 10, "locked"),
@@ -163,9 +165,10 @@ fn limit(isolated: bool) -> Result<(), Fault> {
         limits.push((Resource::Nproc, 742, "processes"));
     }
     for (resource, wanted, name) in limits {
-        let ceiling = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
-        let value = Some(wanted.min(ceiling));
-        rustix::process::setrlimit(resource, Rlimit { current: value, maximum: value })
+        let ceiling = rustix::process::getrlimit(resource).maximum;
+        let value = Some(wanted.min(ceiling.unwrap_or(u64::MAX)));
+        let maximum = if resource == Resource::Stack { ceiling } else { value };
+        rustix::process::setrlimit(resource, Rlimit { current: value, maximum })
             .at(Step::SetLimit, name)?;
     }
     Ok(())

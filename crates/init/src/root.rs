@@ -91,6 +91,11 @@ fn skeleton(root: std::os::fd::BorrowedFd<'_>, blueprint: &Blueprint) -> Result<
     ] {
         symlinkat(target, root, link).at(Step::MakeLink, link)?;
     }
+    // Which system the programs are of; the rest of `/usr/lib` is there as well.
+    if blueprint.host_system {
+        symlinkat("../usr/lib/os-release", root, "etc/os-release")
+            .at(Step::MakeLink, "os-release")?;
+    }
     for (link, target) in &blueprint.links {
         if let Some((parent, _)) = link.rsplit_once('/') {
             make_directories(root, parent)?;

@@ -314,6 +314,7 @@ async fn worker(config: &Config, dir: &DataDir, env: &Env) -> Result<WorkerParts
         ended: sender,
         clients,
         empty,
+        zone: config.zone.clone(),
     });
     Ok(WorkerParts { agent, logs, ended })
 }

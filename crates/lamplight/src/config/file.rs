@@ -32,6 +32,7 @@ pub struct Functions {
     pub idle_seconds: Option<u64>,
     pub idle_environments: Option<usize>,
     pub concurrent_executions: Option<u32>,
+    pub availability_zone: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -32,6 +32,8 @@ pub struct Config {
     pub idle: Duration,
     pub idle_most: usize,
     pub concurrent_executions: u32,
+    /// What functions are told; one of their region where absent.
+    pub zone: Option<String>,
     pub runtimes: BTreeMap<String, PathBuf>,
     pub s3: Option<S3>,
     /// What is to fail on purpose: [`lamplight_env::faults`].
@@ -79,6 +81,7 @@ pub fn load(args: &ServeArgs) -> Result<Config> {
             .functions
             .concurrent_executions
             .unwrap_or(limits::CONCURRENT_EXECUTIONS),
+        zone: zone(file.functions.availability_zone)?,
         runtimes: file.runtimes,
         faults: args.faults.clone(),
         registries: Registries(file.registry),
@@ -126,6 +129,16 @@ fn egress(network: file::Network) -> Result<Egress> {
         })
         .collect::<Result<_>>()?;
     Ok(Egress::Internet { resolvers, also_blocked })
+}
+
+fn zone(zone: Option<String>) -> Result<Option<String>> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match zone {
+        Some(zone) if zone.is_empty() || zone.len() > 64 || !zone.chars().all(plain) => {
+            bail!("functions.availability_zone: \"{zone}\" is no name such as use1-az1")
+        }
+        zone => Ok(zone),
+    }
 }
 
 fn s3(s3: file::S3, region: &str) -> Result<Option<S3>> {
@@ -215,6 +228,8 @@ mod tests {
         assert!(format!("{error:#}").contains("lisen"), "{error:#}");
         let error = load_with("listen = \"example.com:80\"", |_| {}).unwrap_err();
         assert!(error.to_string().contains("numeric host"));
+        let error = load_with("[functions]\navailability_zone = \"A\"", |_| {}).unwrap_err();
+        assert!(error.to_string().contains("use1-az1"));
         let error = load_with("[network]\nblock = [\"nonsense\"]", |_| {}).unwrap_err();
         assert!(error.to_string().contains("nonsense"));
     }

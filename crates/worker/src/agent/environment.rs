@@ -24,6 +24,8 @@ pub struct Home {
     pub sandbox: Sandbox,
     pub api: Arc<RuntimeApi>,
     pub serving: AbortHandle,
+    /// What opens the metadata to its programs.
+    pub metadata_token: String,
     pub visit: Option<Visit>,
     pub capture: Arc<Capture>,
 }

@@ -2,6 +2,7 @@
 //! container images; with what to start in them.
 
 use super::environment::{Home, Start};
+use super::variables::{self, Place};
 use super::{Agent, image, program};
 use crate::logs::Identity;
 use lamplight_model::{ImageOverrides, Runtime, Target};
@@ -64,10 +65,11 @@ impl Agent {
         let program = can_start.then(|| {
             let locate = |inside: &str| home.sandbox.locate(inside);
             let credentials = self.guests.get().map(|guests| guests.credentials(target));
-            let place = program::Place {
+            let place = Place {
                 endpoint: home.visit.as_ref().map(|visit| visit.endpoint.as_str()),
                 credentials: credentials.as_ref(),
                 runtime_api: home.sandbox.runtime_api(),
+                metadata_token: &home.metadata_token,
                 locate: &locate,
                 log_stream: home.capture.stream(),
                 initialization,
@@ -76,7 +78,7 @@ impl Agent {
             };
             Program {
                 argv: program::wrapped(plan.argv(&locate), target, &locate),
-                env: program::variables(target, &place),
+                env: variables::variables(target, &place),
                 cwd: locate("/var/task").to_string_lossy().into_owned(),
             }
         });
@@ -102,17 +104,18 @@ impl Agent {
         let home = self.launch(id, target, shown).await?;
         let (argv, cwd) = config.start(overrides);
         let credentials = self.guests.get().map(|guests| guests.credentials(target));
-        let place = program::Place {
+        let place = Place {
             endpoint: home.visit.as_ref().map(|visit| visit.endpoint.as_str()),
             credentials: credentials.as_ref(),
             runtime_api: home.sandbox.runtime_api(),
+            metadata_token: &home.metadata_token,
             locate: &|inside| inside.into(),
             log_stream: home.capture.stream(),
             initialization,
             execution_env: None,
             framed: false,
         };
-        let env = program::image_variables(target, &place, &config.environment);
+        let env = variables::image_variables(target, &place, &config.environment);
         let argv = program::looked_up(argv, &env, &root);
         let program = (!argv.is_empty()).then_some(Program { argv, env, cwd });
         // An image has no runtime version to tell of.

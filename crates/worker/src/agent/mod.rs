@@ -12,10 +12,11 @@ mod making;
 mod process;
 mod program;
 mod table;
+mod variables;
 
 use crate::code::CodeCache;
 use crate::logs::{Capture, Destination, Style};
-use crate::runtime_api::{self, RuntimeApi};
+use crate::runtime_api::{self, Metadata, RuntimeApi};
 use crate::runtimes::Runtimes;
 use async_trait::async_trait;
 use environment::{Environment, Home, Visit};
@@ -55,6 +56,8 @@ pub struct Parts {
     pub clients: PathBuf,
     /// An empty directory for `/opt` while a function has no layers.
     pub empty: PathBuf,
+    /// The availability zone that functions are told; one of their region where absent.
+    pub zone: Option<String>,
 }
 
 /// An environment whose runtime was started.
@@ -155,10 +158,15 @@ impl Agent {
         let listener = sandbox.listener().ok_or_else(|| failed(&"it has no listener"))?;
         let api = Arc::new(RuntimeApi::default());
         let tasks = self.parts.env.tasks.clone();
-        let serving = tasks.spawn(runtime_api::serve(listener, Arc::clone(&api)));
+        let metadata_token = self.parts.env.random.uuid();
+        let zone = self.parts.zone.clone();
+        let zone = zone.unwrap_or_else(|| Metadata::zone_of(&target.function.scope.region));
+        let metadata = Arc::new(Metadata::new(&metadata_token, &zone));
+        let serving = tasks.spawn(runtime_api::serve(listener, Arc::clone(&api), metadata));
         let serving = serving.abort_handle();
         let visit = self.visit(&sandbox).await.inspect_err(|_| serving.abort())?;
-        Ok(Home { sandbox, api, serving, visit, capture: self.capture(target, shown.framed) })
+        let capture = self.capture(target, shown.framed);
+        Ok(Home { sandbox, api, serving, metadata_token, visit, capture })
     }
 
     /// Opens the API to the programs in a sandbox.

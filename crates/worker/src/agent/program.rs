@@ -1,68 +1,11 @@
-//! The process of an environment: its variables and what it is called.
+//! The command of an environment, and the names of its log.
 
 use lamplight_env::{Clock, Random, Timestamp};
 use lamplight_model::{Language, Runtime, Target};
-use lamplight_rpc::RoleCredentials;
 use std::path::{Path, PathBuf};
 
 /// Of containers whose image says nothing.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What the sandbox says about itself.
-pub struct Place<'a> {
-    /// `AWS_LAMBDA_RUNTIME_API`.
-    pub runtime_api: &'a str,
-    /// Where the API is; the function may say otherwise.
-    pub endpoint: Option<&'a str>,
-    /// Of the function's role.
-    pub credentials: Option<&'a RoleCredentials>,
-    /// Where an inside path is for the process.
-    pub locate: &'a dyn Fn(&str) -> PathBuf,
-    pub log_stream: &'a str,
-    /// `AWS_LAMBDA_INITIALIZATION_TYPE`.
-    pub initialization: &'a str,
-    /// `AWS_EXECUTION_ENV`; unset on `provided` runtimes.
-    pub execution_env: Option<&'a str>,
-    /// Whether the runtime client is ours, which writes its messages as frames.
-    pub framed: bool,
-}
-
-/// AWS: the exact set of lambda.md's section on environment variables. The function's own come
-/// first, so that none of them can take the place of a reserved one.
-pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
-    let at = |inside: &str| (place.locate)(inside).to_string_lossy().into_owned();
-    let (task, runtime, lang) = (at("/var/task"), at("/var/runtime"), at("/var/lang"));
-    let opt = at("/opt");
-    // The runtime client itself looks at `/opt/python`.
-    let elsewhere = if opt == "/opt" { String::new() } else { format!("{opt}/python:") };
-    let defaults = [
-        ("LANG", "en_US.UTF-8".to_owned()),
-        ("TZ", ":UTC".to_owned()),
-        ("PATH", format!("{lang}/bin:/usr/local/bin:/usr/bin/:/bin:{opt}/bin")),
-        (
-            "LD_LIBRARY_PATH",
-            format!(
-                "{lang}/lib:/lib64:/usr/lib64:{runtime}:{runtime}/lib:{task}:{task}/lib:{opt}/lib"
-            ),
-        ),
-        ("NODE_PATH", format!("{opt}/nodejs/node_modules:{runtime}/node_modules:{runtime}:{task}")),
-        ("PYTHONPATH", format!("{elsewhere}{runtime}")),
-        ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned()),
-        ("AWS_LAMBDA_LOG_FORMAT", target.log_format.clone()),
-    ];
-    with_reserved(target, place, defaults.map(|(name, value)| (name.to_owned(), value)))
-}
-
-/// The variables of an image, under those of its function. AWS: no defaults for what an image says
-/// itself or does without.
-pub fn image_variables(
-    target: &Target,
-    place: &Place<'_>,
-    image: &[String],
-) -> Vec<(String, String)> {
-    let own = image.iter().filter_map(|variable| variable.split_once('='));
-    with_reserved(target, place, own.map(|(name, value)| (name.to_owned(), value.to_owned())))
-}
 
 /// The command with its program as a path: one without a slash is looked for in `PATH` inside the
 /// unpacked image at `root`, as a container does.
@@ -81,52 +24,6 @@ pub fn looked_up(mut argv: Vec<String>, env: &[(String, String)], root: &Path) -
         *program = found;
     }
     argv
-}
-
-fn with_reserved(
-    target: &Target,
-    place: &Place<'_>,
-    defaults: impl IntoIterator<Item = (String, String)>,
-) -> Vec<(String, String)> {
-    let at = |inside: &str| (place.locate)(inside).to_string_lossy().into_owned();
-    let reserved = [
-        ("_HANDLER", target.handler.clone()),
-        ("AWS_REGION", target.function.scope.region.to_string()),
-        ("AWS_DEFAULT_REGION", target.function.scope.region.to_string()),
-        ("AWS_LAMBDA_FUNCTION_NAME", target.function.name.to_string()),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", target.memory_mb.to_string()),
-        ("AWS_LAMBDA_FUNCTION_VERSION", target.version.to_string()),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", place.initialization.to_owned()),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", target.log_group.clone()),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", place.log_stream.to_owned()),
-        ("AWS_LAMBDA_RUNTIME_API", place.runtime_api.to_owned()),
-        ("LAMBDA_TASK_ROOT", at("/var/task")),
-        ("LAMBDA_RUNTIME_DIR", at("/var/runtime")),
-    ];
-    let optional = [
-        ("AWS_EXECUTION_ENV", place.execution_env.map(str::to_owned)),
-        // Standard output, in order with all else. Other clients would write frames to it in a way
-        // that fails on a full pipe.
-        ("_LAMBDA_TELEMETRY_LOG_FD", place.framed.then(|| "1".to_owned())),
-        ("AWS_LAMBDA_LOG_LEVEL", target.application_log_level.clone()),
-    ];
-    let credentials = place.credentials.map(|credentials| {
-        [
-            ("AWS_ACCESS_KEY_ID", credentials.access_key.clone()),
-            ("AWS_SECRET_ACCESS_KEY", credentials.secret.clone()),
-            ("AWS_SESSION_TOKEN", credentials.session_token.clone()),
-        ]
-    });
-    let endpoint = place.endpoint.map(|url| ("AWS_ENDPOINT_URL", url.to_owned()));
-    let mut all = std::collections::BTreeMap::new();
-    let name = |(name, value): (&str, String)| (name.to_owned(), value);
-    all.extend(defaults);
-    all.extend(endpoint.map(name));
-    all.extend(target.environment.clone());
-    all.extend(reserved.map(name));
-    all.extend(credentials.into_iter().flatten().map(name));
-    all.extend(optional.into_iter().filter_map(|(n, value)| Some(name((n, value?)))));
-    all.into_iter().collect()
 }
 
 /// What AWS's managed runtimes do about a wrapper, in the same words: exit codes and all.
@@ -172,13 +69,13 @@ fn date(at: Timestamp) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use lamplight_env::{ManualClock, SeededRandom};
     use lamplight_model::{AccountId, FunctionArn, Qualifier, Scope};
     use std::time::Duration;
 
-    fn target() -> Target {
+    pub fn target() -> Target {
         let scope = Scope { account: AccountId::new("000000000000").unwrap(), region: "r".into() };
         Target {
             function: FunctionArn::new(&scope, "thumbs"),
@@ -202,35 +99,6 @@ mod tests {
             system_log_level: None,
             tenant_isolation: false,
         }
-    }
-
-    #[test]
-    fn reserved_variables_win_and_defaults_give_way() {
-        let place = Place {
-            runtime_api: "169.254.100.1:9001",
-            endpoint: Some("http://169.254.100.1:9002"),
-            credentials: Some(&RoleCredentials {
-                access_key: "ASIA1".into(),
-                secret: "s".into(),
-                session_token: "t".into(),
-            }),
-            locate: &|inside| inside.into(),
-            log_stream: "s",
-            initialization: "on-demand",
-            execution_env: Some("AWS_Lambda_python3.11"),
-            framed: false,
-        };
-        let all: std::collections::BTreeMap<_, _> =
-            variables(&target(), &place).into_iter().collect();
-        assert_eq!(all["AWS_REGION"], "r");
-        assert_eq!(all["LANG"], "C");
-        assert_eq!(all["AWS_ACCESS_KEY_ID"], "ASIA1");
-        assert_eq!(all["AWS_SESSION_TOKEN"], "t");
-        assert_eq!(all["AWS_ENDPOINT_URL"], "http://169.254.100.1:9002");
-        assert_eq!(all["STAGE"], "test");
-        assert_eq!(all["_HANDLER"], "app.handler");
-        assert_eq!(all["LAMBDA_TASK_ROOT"], "/var/task");
-        assert_eq!(all["AWS_EXECUTION_ENV"], "AWS_Lambda_python3.11");
     }
 
     #[test]

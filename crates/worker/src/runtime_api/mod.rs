@@ -5,6 +5,7 @@
 //! against the one call that runs, and a request that makes no sense gets AWS's refusal.
 
 mod machine;
+mod metadata;
 mod response;
 mod server;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use lamplight_rpc::Invocation;
 pub use machine::Refusal;
 use machine::{Asked, Machine};
+pub use metadata::Metadata;
 pub use server::serve;
 use std::sync::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc, oneshot};

@@ -1,5 +1,6 @@
 //! HTTP in front of the Runtime API.
 
+use super::metadata::{self, Metadata};
 use super::response::response;
 use super::{Answer, Delivery, Refusal, RuntimeApi};
 use bytes::Bytes;
@@ -27,13 +28,15 @@ pub(super) type Reply = Response<Full<Bytes>>;
 
 /// Serves the listener of one environment. Does not end by itself; dropped, it closes every
 /// connection with it.
-pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>) {
+pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>, metadata: Arc<Metadata>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             _ = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => { connections.spawn(connection(stream, Arc::clone(&api))); }
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, Arc::clone(&api), Arc::clone(&metadata)));
+                }
                 Err(error) => {
                     // Out of descriptors, most likely: others have to close first.
                     tracing::debug!(%error, "a runtime's connection could not be accepted");
@@ -44,11 +47,16 @@ pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>) {
     }
 }
 
-async fn connection(stream: TcpStream, api: Arc<RuntimeApi>) {
+async fn connection(stream: TcpStream, api: Arc<RuntimeApi>, metadata: Arc<Metadata>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
-        let api = Arc::clone(&api);
-        async move { Ok::<_, Infallible>(handle(&api, request).await) }
+        let (api, metadata) = (Arc::clone(&api), Arc::clone(&metadata));
+        async move {
+            Ok::<_, Infallible>(match request.uri().path() {
+                metadata::PATH => metadata.answer(request.method(), request.headers()),
+                _ => handle(&api, request).await,
+            })
+        }
     });
     // A runtime may hold a connection open for as long as its environment lives.
     let served = http1::Builder::new()

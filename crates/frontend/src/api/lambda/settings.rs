@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// AWS: variables that functions may not set.
-const RESERVED: [&str; 20] = [
+const RESERVED: [&str; 21] = [
     "_HANDLER",
     "_X_AMZN_TRACE_ID",
     "AWS_DEFAULT_REGION",
@@ -28,6 +28,7 @@ const RESERVED: [&str; 20] = [
     "LAMBDA_RUNTIME_DIR",
     "AWS_LAMBDA_MAX_CONCURRENCY",
     "AWS_LAMBDA_METADATA_API",
+    "AWS_LAMBDA_METADATA_TOKEN",
 ];
 
 pub fn invalid(message: impl Into<String>) -> ApiError {
