@@ -87,20 +87,34 @@ pub fn encoded(document: &str) -> String {
     text
 }
 
-/// A page of `items`, which are in the order of their names.
+/// A page of `items` in the order of their names.
 pub fn page(
     member: &str,
     items: Vec<Value>,
     name: impl Fn(&Value) -> String,
     input: &Map<String, Value>,
 ) -> Result<Output, ApiError> {
+    let (page, marker) = cut(items, name, input);
+    Output::of(json!({ member: page, "IsTruncated": marker.is_some(), "Marker": marker }))
+}
+
+/// What of `items`, in the order of their keys, the request asks for, and the marker of what is
+/// left after that. No two have the same key.
+pub fn cut<T>(
+    mut items: Vec<T>,
+    key: impl Fn(&T) -> String,
+    input: &Map<String, Value>,
+) -> (Vec<T>, Option<String>) {
     let most = input.get("MaxItems").and_then(Value::as_u64).unwrap_or(100).clamp(1, 1000);
     let most = usize::try_from(most).unwrap_or(1000);
-    let after = input.get("Marker").and_then(Value::as_str);
-    let mut left = items.into_iter().filter(|item| after.is_none_or(|after| *name(item) > *after));
-    let page: Vec<Value> = left.by_ref().take(most).collect();
-    let marker = left.next().and_then(|_| page.last().map(&name));
-    Output::of(json!({ member: page, "IsTruncated": marker.is_some(), "Marker": marker }))
+    if let Some(after) = input.get("Marker").and_then(Value::as_str) {
+        items.retain(|item| *key(item) > *after);
+    }
+    items.sort_by_cached_key(&key);
+    let more = items.len() > most;
+    items.truncate(most);
+    let marker = items.last().filter(|_| more).map(key);
+    (items, marker)
 }
 
 /// A listing of what there is none of.
@@ -119,7 +133,7 @@ mod tests {
 
     #[test]
     fn pages_follow_one_another() {
-        let items = || ["a", "b", "c"].map(|name| json!({ "Name": name })).to_vec();
+        let items = || ["b", "a", "c"].map(|name| json!({ "Name": name })).to_vec();
         let ask = |input: Value| {
             page("All", items(), named("Name"), input.as_object().unwrap()).unwrap().members
         };

@@ -33,8 +33,13 @@ pub async fn call(operation: &str, call: &Call<'_>) -> Result<Output, ApiError> 
         }
         "ListPolicyVersions" => {
             let policy = call.policy()?;
-            let versions = policy.versions.iter().map(|v| shown(&policy, v, false)).collect();
-            answers::page("Versions", versions, named("VersionId"), call.input)
+            // AWS: the newest first.
+            let age = |version: &&Version| format!("{:010}", u32::MAX - version.number);
+            let (page, marker) = answers::cut(policy.versions.iter().collect(), age, call.input);
+            let versions: Value = page.iter().map(|v| shown(&policy, v, false)).collect();
+            Output::of(json!({
+                "Versions": versions, "IsTruncated": marker.is_some(), "Marker": marker,
+            }))
         }
         "DeletePolicyVersion" => {
             call.change(|policy| {
@@ -77,11 +82,24 @@ pub async fn call(operation: &str, call: &Call<'_>) -> Result<Output, ApiError> 
             let (usage, arn) = (call.iam.usage(), call.name("PolicyArn"));
             let user = |user: &User| json!({ "UserName": user.name, "UserId": user.id });
             let role = |role: &Role| json!({ "RoleName": role.name, "RoleId": role.id });
-            let users: Vec<Value> = usage.users(arn).map(user).collect();
-            let roles: Vec<Value> = usage.roles(arn).map(role).collect();
+            let users = usage.users(arn).map(|one| (0, one.name.clone(), user(one)));
+            let roles = usage.roles(arn).map(|one| (1, one.name.clone(), role(one)));
+            let asked = match call.name("EntityFilter") {
+                "User" => 0..1,
+                "Role" => 1..2,
+                "" => 0..2,
+                _ => 0..0,
+            };
+            let all = users.chain(roles).filter(|(kind, ..)| asked.contains(kind)).collect();
+            let (page, marker) =
+                answers::cut(all, |(kind, name, _)| format!("{kind}{name}"), call.input);
+            let of = |wanted: usize| -> Value {
+                let some = page.iter().filter(|(kind, ..)| *kind == wanted);
+                some.map(|(.., shown)| shown.clone()).collect()
+            };
             Output::of(json!({
-                "PolicyGroups": [], "PolicyUsers": users, "PolicyRoles": roles,
-                "IsTruncated": false,
+                "PolicyGroups": [], "PolicyUsers": of(0), "PolicyRoles": of(1),
+                "IsTruncated": marker.is_some(), "Marker": marker,
             }))
         }
         other => Err(super::unknown(other)),

@@ -13,7 +13,6 @@ const RETENTIONS: &[u32] = &[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
     3288, 3653,
 ];
-const CLASSES: &[&str] = &["STANDARD", "INFREQUENT_ACCESS", "DELIVERY"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,10 +30,6 @@ pub fn create(call: &Call, input: Map<String, Value>) -> Result<Output, ApiError
     if input.kms_key_id.is_some() {
         // Said, rather than keeping in the clear what somebody believes to be encrypted.
         return Err(invalid("Encryption with a KMS key is not supported."));
-    }
-    if let Some(class) = input.log_group_class.as_deref().filter(|c| !CLASSES.contains(c)) {
-        let rule = format!("Member must satisfy enum value set: [{}]", CLASSES.join(", "));
-        return Err(constraint("logGroupClass", class, &rule));
     }
     let settings = Settings {
         tags: tags::check(input.tags.unwrap_or_default())?,

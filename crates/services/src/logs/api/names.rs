@@ -13,14 +13,13 @@ pub fn is_stream(name: &str) -> bool {
     (1..=512).contains(&name.chars().count()) && !name.contains([':', '*'])
 }
 
-/// The group that a request means by `name` or `identifier`, of which either may be an ARN, with
-/// or without `:*`.
+/// The group that a request means by `name` or `identifier`.
 pub fn group(
     scope: &Scope,
     name: Option<String>,
     identifier: Option<String>,
 ) -> Result<String, ApiError> {
-    let (member, given) = match (name, identifier) {
+    let given = match (name, identifier) {
         (Some(_), Some(_)) => {
             return Err(invalid(
                 "LogGroupName and LogGroupIdentifier cannot both be specified in the same request.",
@@ -34,6 +33,11 @@ pub fn group(
             ));
         }
     };
+    named(scope, given)
+}
+
+/// The group that the value of a member names, which may be an ARN, with or without `:*`.
+pub fn named(scope: &Scope, (member, given): (&str, String)) -> Result<String, ApiError> {
     let name = match given.strip_prefix("arn:") {
         Some(rest) => from_arn(scope, rest)?.to_owned(),
         None => given,

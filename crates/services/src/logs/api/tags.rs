@@ -1,6 +1,6 @@
 //! Tags of log groups, by ARN and in the older way by name.
 
-use super::answers::{constraint, refusal};
+use super::answers::{constraint, invalid, refusal};
 use super::{Call, names, read};
 use crate::logs::store::Group;
 use lamplight_model::limits;
@@ -19,7 +19,11 @@ struct Subject {
 
 impl Subject {
     fn group(self, call: &Call) -> Result<Arc<Group>, ApiError> {
-        call.group(&names::group(&call.scope, self.log_group_name, self.resource_arn)?)
+        let named = match (self.resource_arn, self.log_group_name) {
+            (Some(arn), _) => ("resourceArn", arn),
+            (None, name) => ("logGroupName", name.unwrap_or_default()),
+        };
+        call.group(&names::named(&call.scope, named)?)
     }
 }
 
@@ -33,14 +37,15 @@ struct Tag {
 pub fn tag(call: &Call, input: Map<String, Value>) -> Result<Output, ApiError> {
     let input: Tag = read(input)?;
     let tags = check(input.tags)?;
+    let by_name = input.subject.resource_arn.is_none();
     let group = input.subject.group(call)?;
     let mut all = group.meta().tags;
     all.extend(tags.clone());
     if all.len() > limits::TAGS {
-        return Err(ApiError::new(
-            "TooManyTagsException",
-            "The number of tags exceeds the limit of 50.",
-        ));
+        let why = "The number of tags exceeds the limit of 50.";
+        // AWS: the older operation does not know the newer error.
+        let error = if by_name { invalid(why) } else { ApiError::new("TooManyTagsException", why) };
+        return Err(error);
     }
     group.change(|meta| meta.tags.extend(tags)).map_err(refusal)?;
     Ok(Output::empty())
