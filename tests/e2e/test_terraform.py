@@ -6,17 +6,11 @@ from harness import aws, code, place
 from harness.functions import fresh_name
 from harness.leftovers import wait_until
 from harness.refusals import content, refused
+from harness.steady import settled, twice
 
 HELLO = "def handler(event, context):\n    return 'hello'\n"
 QUEUE = f"arn:aws:sqs:us-east-1:{aws.ACCOUNT}"
 NOWHERE = {"SubnetIds": [], "SecurityGroupIds": [], "Ipv6AllowedForDualStack": False, "VpcId": ""}
-
-
-def twice(read):
-    """What `read` answers, if it answers the same again."""
-    first, second = read(), read()
-    assert first == second
-    return first
 
 
 def read_function(client, name):
@@ -26,14 +20,6 @@ def read_function(client, name):
     versions = [one["Version"] for page in pages for one in page["Versions"]]
     signing = content(client.get_function_code_signing_config(FunctionName=name))
     return function, versions[-1], signing
-
-
-def settled(client, name):
-    def ready():
-        settings = client.get_function(FunctionName=name)["Configuration"]
-        return settings["State"] == "Active" and settings["LastUpdateStatus"] == "Successful"
-
-    wait_until(ready, f"{name} to be ready")
 
 
 @pytest.fixture
