@@ -10,6 +10,7 @@ import hmac
 import socket
 import threading
 import time
+import urllib.parse
 
 SERVICE, REGION = "lambda", "us-east-1"
 
@@ -82,7 +83,8 @@ class Signer:
         self.port, self.key, self.secret = port, key, secret
         self.day, self.signing_key = None, None
 
-    def request(self, path, body):
+    def request(self, path, body=b"", method="POST"):
+        """`path` may have a query, in the order of its names."""
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         scope = f"{now[:8]}/{REGION}/{SERVICE}/aws4_request"
         if self.day != now[:8]:
@@ -92,12 +94,15 @@ class Signer:
             self.day, self.signing_key = now[:8], key
         host, names = f"127.0.0.1:{self.port}", "host;x-amz-date"
         digest = hashlib.sha256(body).hexdigest()
-        canonical = f"POST\n{path}\n\nhost:{host}\nx-amz-date:{now}\n\n{names}\n{digest}"
+        place, _, query = path.partition("?")
+        # A signature covers the path escaped once more.
+        place = urllib.parse.quote(place, safe="/-_.~")
+        canonical = f"{method}\n{place}\n{query}\nhost:{host}\nx-amz-date:{now}\n\n{names}\n{digest}"
         hashed = hashlib.sha256(canonical.encode()).hexdigest()
         text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashed}"
         signature = hmac.digest(self.signing_key, text.encode(), "sha256").hex()
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: {host}\r\nX-Amz-Date: {now}\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nX-Amz-Date: {now}\r\n"
             f"Authorization: AWS4-HMAC-SHA256 Credential={self.key}/{scope}, "
             f"SignedHeaders={names}, Signature={signature}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
