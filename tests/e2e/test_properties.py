@@ -28,7 +28,7 @@ INVALID = {"lambda": "ValidationException", "logs": "InvalidParameterException"}
 # What the service judges by its own code, in other words than its framework's.
 OWN_WORDS = {
     "Runtime", "CompatibleRuntimes", "MemorySize", "EphemeralStorage", "LogGroupIdentifier", "ResourceArn",
-    "RetentionInDays",
+    "RetentionInDays", "Timeout",
 }  # fmt: skip
 
 FUNCTIONS = ("lamp", "lantern", "torch")
