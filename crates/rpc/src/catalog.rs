@@ -108,6 +108,9 @@ pub enum CatalogError {
     /// The text is for the caller.
     #[error("{0}")]
     Invalid(String),
+    /// The same, of the few whose answers do not say whose fault it is.
+    #[error("{0}")]
+    Untyped(String),
     /// Something that belongs to a function is not there. The text is for the caller.
     #[error("{0}")]
     Missing(String),

@@ -170,16 +170,17 @@ pub(super) fn route(alias: &AliasRecord, random: &dyn Random) -> Qualifier {
 }
 
 fn check_routing(alias: &AliasRecord) -> Result<(), CatalogError> {
-    let refused = |why: String| Err(CatalogError::Invalid(why));
     match (alias.version, alias.extra) {
         (_, None) => Ok(()),
-        (None, Some(_)) => refused(
+        (None, Some(_)) => Err(CatalogError::Untyped(
             "$LATEST is not supported for an alias pointing to more than 1 version".to_owned(),
-        ),
-        (Some(version), Some((extra, _))) if version == extra => refused(format!(
-            "Invalid function version {extra}. Function version {extra} is already included in \
-             routing configuration."
         )),
+        (Some(version), Some((extra, _))) if version == extra => {
+            Err(CatalogError::Invalid(format!(
+                "Invalid function version {extra}. Function version {extra} is already included in \
+             routing configuration."
+            )))
+        }
         _ => Ok(()),
     }
 }

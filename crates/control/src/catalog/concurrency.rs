@@ -43,7 +43,7 @@ impl Core {
         let (own, provisioned) = self.snapshot().committed_of(arn);
         if u64::from(reserved) < provisioned {
             // AWS: with these spaces.
-            return Err(CatalogError::Invalid(format!(
+            return Err(CatalogError::Untyped(format!(
                 " ReservedConcurrentExecutions  {reserved} should not be lower than function's \
                  total provisioned concurrency [{provisioned}]."
             )));
@@ -53,7 +53,7 @@ impl Core {
         let enough = left >= u64::from(reserved) + u64::from(limits::UNRESERVED_MINIMUM);
         match enough || u64::from(reserved) <= own {
             true => Ok(()),
-            false => Err(CatalogError::Invalid(format!(
+            false => Err(CatalogError::Untyped(format!(
                 "Specified ReservedConcurrentExecutions for function decreases account's \
                  UnreservedConcurrentExecution below its minimum value of [{}].",
                 limits::UNRESERVED_MINIMUM

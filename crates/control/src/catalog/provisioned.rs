@@ -78,14 +78,13 @@ impl Core {
         let (committed, provisioned) = self.snapshot().committed_of(arn);
         let all = provisioned - own + u64::from(requested);
         let reserved = self.version(arn, &Qualifier::Latest).and_then(|f| f.record.reserved);
-        let refused = |why: String| Err(CatalogError::Invalid(why));
         if let Some(reserved) = reserved {
             return match all > u64::from(reserved) {
-                true => refused(
+                true => Err(CatalogError::Invalid(
                     "Requested Provisioned Concurrency should not be greater than the \
                      reservedConcurrentExecution for function"
                         .to_owned(),
-                ),
+                )),
                 false => Ok(()),
             };
         }
@@ -93,17 +92,17 @@ impl Core {
         let limit = u64::from(self.parts.counting.limit());
         let unreserved = limit.saturating_sub(others + provisioned - own);
         if u64::from(requested) > unreserved {
-            return refused(format!(
+            return Err(CatalogError::Untyped(format!(
                 "Specified ConcurrentExecutions for function is greater than account's unreserved \
                  concurrency [{unreserved}]."
-            ));
+            )));
         }
         if unreserved - u64::from(requested) < u64::from(limits::UNRESERVED_MINIMUM) {
-            return refused(format!(
+            return Err(CatalogError::Untyped(format!(
                 "Specified ConcurrentExecutions for function decreases account's \
                  UnreservedConcurrentExecution below its minimum value of [{}].",
                 limits::UNRESERVED_MINIMUM
-            ));
+            )));
         }
         Ok(())
     }

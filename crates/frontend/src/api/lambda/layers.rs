@@ -94,7 +94,7 @@ pub fn of_function(request: &Request<'_>) -> Result<Option<Vec<LayerRef>>, ApiEr
         check_account(request, &arn.layer, &text)?;
         if let Some(other) = before.iter().find(|other| other.layer == arn.layer) {
             return Err(invalid(format!(
-                "Two different versions of the same layer are not allowed to be referenced in the same function. {text} and {other} are versions of the same layer."
+                "Two different versions of the same layer are not allowed to be referenced in the same function. {other} and {text} are versions of the same layer."
             )));
         }
         let layer = request.parts.layers.get(&arn).ok_or_else(unknown)?;

@@ -282,6 +282,7 @@ pub fn catalog_error(error: CatalogError) -> ApiError {
             ApiError::new("ResourceConflictException", message)
         }
         CatalogError::Invalid(_) => settings::invalid(message),
+        CatalogError::Untyped(_) => settings::invalid(message).with("Type", Value::Null),
         CatalogError::Precondition => ApiError::new("PreconditionFailedException", message),
         CatalogError::StorageExceeded => ApiError::new("CodeStorageExceededException", message),
         CatalogError::Unavailable(cause) => unavailable(&cause),
