@@ -2,7 +2,8 @@
 //! a request for nothing costs nothing.
 //!
 //! Services are told apart as the SDKs address them: by the credential scope of the signature
-//! (header or presigned), then by `X-Amz-Target`, then by a REST path, then by being a form.
+//! (header or presigned), then by `X-Amz-Target`, then by a REST path, then by being a form, whose action and version
+//! say which service it is for.
 
 use crate::model::{Operation, Protocol, Service, operations, services};
 use crate::{ApiError, percent, sigv4};
@@ -43,8 +44,11 @@ pub fn route(parts: &Parts) -> Result<Route, ApiError> {
             Err(if known { unknown_operation(parts, target) } else { unknown_service(name) })
         }
         None => {
+            if target.is_none() && is_query(parts) {
+                return query_without_scope(parts);
+            }
             for service in services() {
-                if addressed_without_scope(service, parts, target)
+                if addressed_without_scope(service, target)
                     && let Some(route) = within(service, parts, target)?
                 {
                     return Ok(route);
@@ -71,13 +75,48 @@ pub(crate) fn by_action(
     })
 }
 
-fn addressed_without_scope(service: &Service, parts: &Parts, target: Option<&str>) -> bool {
+/// A query request that says by nothing but its action and version which service it is for. Those
+/// may be in the body, so the route is to the first of the services until the body is read.
+fn query_without_scope(parts: &Parts) -> Result<Route, ApiError> {
+    let query = parts.uri.query();
+    if let Some(action) = percent::query_value(query, "Action") {
+        let version = percent::query_value(query, "Version");
+        let (service, operation) = by_action_alone(Some(&action), version.as_deref())?;
+        let operation = OperationRef::Known(operation);
+        return Ok(Route { service, operation, labels: Vec::new() });
+    }
+    let service = query_services().next().ok_or_else(|| unknown_operation(parts, None))?;
+    Ok(Route { service, operation: OperationRef::ByAction, labels: Vec::new() })
+}
+
+/// The same of any service that speaks the query protocol.
+pub(crate) fn by_action_alone(
+    action: Option<&str>,
+    version: Option<&str>,
+) -> Result<(&'static Service, &'static Operation), ApiError> {
+    let mut refused = None;
+    for service in query_services() {
+        match by_action(service, action, version) {
+            Ok(operation) => return Ok((service, operation)),
+            // The version, where there is one, says whose refusal it is.
+            Err(error) if version == Some(&service.api_version) => return Err(error),
+            Err(error) => drop(refused.get_or_insert(error)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| ApiError::new("InvalidAction", "Unknown action")))
+}
+
+fn query_services() -> impl Iterator<Item = &'static Service> {
+    services().iter().filter(|service| service.protocol == Protocol::Query)
+}
+
+fn addressed_without_scope(service: &Service, target: Option<&str>) -> bool {
     match service.protocol {
         Protocol::Json10 | Protocol::Json11 => target
             .and_then(|target| target.split_once('.'))
             .is_some_and(|(prefix, _)| service.target_prefix.as_deref() == Some(prefix)),
         Protocol::RestJson => target.is_none(),
-        Protocol::Query => target.is_none() && is_query(parts),
+        Protocol::Query => false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use http::Request;
 use http::request::{Builder, Parts};
-use lamplight_wire::{ApiError, OperationRef, Protocol, Route, encode_error, route};
+use lamplight_wire::{ApiError, OperationRef, Protocol, Route, decode, encode_error, route};
 
 fn parts(builder: Builder) -> Parts {
     builder.body(()).unwrap().into_parts().0
@@ -105,6 +105,37 @@ fn forms_are_the_query_protocol() {
     assert_eq!(error.message, "Could not find operation Nothing for version 2011-06-15");
     let error = refused(Request::get("/?Action=GetCallerIdentity&Version=2010-05-08"));
     assert_eq!(error.message, "Could not find operation GetCallerIdentity for version 2010-05-08");
+}
+
+#[test]
+fn without_a_signature_the_action_says_which_service_is_meant() {
+    assert_eq!(found(Request::get("/?Action=ListUsers&Version=2010-05-08")), "iam.ListUsers");
+    assert_eq!(found(Request::get("/?Action=ListUsers")), "iam.ListUsers");
+    let error = refused(Request::get("/?Action=Nothing&Version=2010-05-08"));
+    assert_eq!(error.message, "Could not find operation Nothing for version 2010-05-08");
+
+    let form = "application/x-www-form-urlencoded";
+    let parts = parts(Request::post("/").header("content-type", form));
+    let route = route(&parts).unwrap();
+    let called = |body: &'static str| {
+        let call = decode(&route, &parts, body.into())?;
+        Ok::<_, ApiError>(format!("{}.{}", call.service.name, call.operation.name))
+    };
+    assert_eq!(called("Action=ListUsers&Version=2010-05-08").unwrap(), "iam.ListUsers");
+    assert_eq!(
+        called("Action=GetCallerIdentity&Version=2011-06-15").unwrap(),
+        "sts.GetCallerIdentity"
+    );
+    assert_eq!(called("Version=2010-05-08").unwrap_err().code, "MissingAction");
+    let error = called("Action=GetCallerIdentity&Version=2010-05-08").unwrap_err();
+    assert_eq!(error.code, "InvalidAction");
+
+    // A signature's scope has the last word.
+    let parts = self::parts(
+        Request::post("/").header("content-type", form).header("authorization", scope("sts")),
+    );
+    let body = "Action=ListUsers&Version=2010-05-08".into();
+    assert_eq!(decode(&route, &parts, body).unwrap_err().code, "InvalidAction");
 }
 
 #[test]

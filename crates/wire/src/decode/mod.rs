@@ -12,8 +12,8 @@ mod payload;
 pub use payload::check_payload;
 
 use crate::model::{Kind, Location, Member, Operation, Protocol, Service};
-use crate::route::{OperationRef, Route, by_action};
-use crate::{ApiError, percent, timestamp};
+use crate::route::{OperationRef, Route, by_action, by_action_alone};
+use crate::{ApiError, percent, sigv4, timestamp};
 use bytes::Bytes;
 use http::request::Parts;
 use serde_json::{Map, Value};
@@ -53,7 +53,12 @@ pub fn decode(route: &Route, parts: &Parts, body: Bytes) -> Result<Call, ApiErro
         }
         (_, OperationRef::ByAction) => {
             let form = form::Form::read(&body, parts.uri.query())?;
-            let operation = by_action(service, form.value("Action"), form.value("Version"))?;
+            let (action, version) = (form.value("Action"), form.value("Version"));
+            let (service, operation) = match sigv4::claimed_scope(parts) {
+                Some(_) => (service, by_action(service, action, version)?),
+                // Whatever the route says: it was made without the form.
+                None => by_action_alone(action, version)?,
+            };
             query(service, operation, &form, parts)
         }
     }
