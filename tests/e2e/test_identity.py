@@ -172,6 +172,14 @@ def test_without_authentication_on_loopback(own_server):
     access = aws.Access(server.endpoint, "any", "thing")
     assert aws.send(access, "GET", LIST).status == 200
     assert aws.send(access, "GET", LIST, sign=False).status == 200
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for action, status, text in (
+        ("Action=GetCallerIdentity&Version=2011-06-15", 200, b"<GetCallerIdentityResult>"),
+        ("Action=ListUsers&Version=2010-05-08", 200, b"<ListUsersResult>"),
+        ("Action=GetUser&UserName=nobody&Version=2010-05-08", 404, b"<Code>NoSuchEntity</Code>"),
+    ):
+        answer = aws.send(access, "POST", "/", action.encode(), form, sign=False)
+        assert (answer.status, text in answer.body) == (status, True), answer.body
 
 
 def test_without_authentication_for_everybody_is_refused(tmp_path):

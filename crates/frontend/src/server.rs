@@ -13,7 +13,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use lamplight_env::faults;
+use lamplight_env::{Timestamp, faults};
 use lamplight_model::limits;
 use lamplight_wire::{
     ApiError, OperationRef, Route, Service, decode, encode_error, encode_output, route, validate,
@@ -114,6 +114,7 @@ async fn connection((stream, peer): (TcpStream, Peer), parts: Arc<Parts>, bodies
 
 async fn handle(parts: &Arc<Parts>, bodies: &Bodies, request: Request<Incoming>) -> Reply {
     let request_id = parts.env.random.uuid();
+    let arrived = parts.env.clock.now();
     let (mut head, body) = request.into_parts();
     if head.uri.path() == "/_lamplight/health" {
         return Response::new(whole(Bytes::from_static(b"ok\n")));
@@ -132,11 +133,11 @@ async fn handle(parts: &Arc<Parts>, bodies: &Bodies, request: Request<Incoming>)
         Err(error) => return refusal(None, &error, &request_id),
     };
     let service = route.service;
-    let body = match receive(parts, bodies, (&mut head, body), &route).await {
+    let body = match receive((parts, bodies), (&mut head, body), &route, arrived).await {
         Ok(body) => body,
         Err(error) => return refusal(Some(service), &error, &request_id),
     };
-    match answer(parts, (&head, body), &route, &request_id).await {
+    match answer(parts, (&head, body), (&route, arrived), &request_id).await {
         Ok(reply) => reply,
         Err(error) => refusal(Some(service), &error, &request_id),
     }
@@ -145,12 +146,12 @@ async fn handle(parts: &Arc<Parts>, bodies: &Bodies, request: Request<Incoming>)
 /// The whole body of a request that may have one. The head keeps its share of the memory for the
 /// operation, which may need as much again.
 async fn receive(
-    parts: &Parts,
-    bodies: &Bodies,
+    (parts, bodies): (&Parts, &Bodies),
     (head, body): (&mut Head, Incoming),
     route: &Route,
+    arrived: Timestamp,
 ) -> Result<Bytes, ApiError> {
-    if let Err(error) = parts.auth.precheck(head, &*parts.env.clock) {
+    if let Err(error) = parts.auth.precheck(head, arrived) {
         body::refuse(body).await;
         return Err(error);
     }
@@ -191,15 +192,21 @@ async fn receive(
 async fn answer(
     parts: &Arc<Parts>,
     (head, body): (&Head, Bytes),
-    route: &Route,
+    (route, arrived): (&Route, Timestamp),
     request_id: &str,
 ) -> Result<Reply, ApiError> {
     let region = &parts.options.region;
-    let (caller, scope) = parts.auth.check(head, &body, &*parts.env.clock, region)?;
+    let (caller, scope) = parts.auth.check(head, &body, arrived, region)?;
     let call = decode(route, head, body)?;
-    validate(&call)?;
+    if let Err(error) = validate(&call) {
+        return Ok(refusal(Some(call.service), &error, request_id));
+    }
+    // The body may have said that another service is meant than the route.
     let (service, operation) = (call.service, call.operation);
-    let answer = api::call(parts, head, (&caller, &scope), call, request_id).await?;
+    let answer = match api::call(parts, head, (&caller, &scope), call, request_id).await {
+        Ok(answer) => answer,
+        Err(error) => return Ok(refusal(Some(service), &error, request_id)),
+    };
     let response = encode_output(service, operation, answer.output, request_id);
     Ok(match answer.stream {
         Some(stream) => response.map(|_| Either::Right(stream)),

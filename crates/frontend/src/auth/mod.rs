@@ -7,7 +7,7 @@ pub use lamplight_services::iam::Caller;
 use crate::server::Peer;
 use bytes::Bytes;
 use http::request::Parts as Head;
-use lamplight_env::Clock;
+use lamplight_env::Timestamp;
 use lamplight_model::Scope;
 use lamplight_services::iam::Iam;
 use lamplight_services::sts::{Session, Sessions};
@@ -32,13 +32,13 @@ pub struct Keys {
 
 impl Auth {
     /// Refuses whoever is refused whatever the body is, before there is one.
-    pub fn precheck(&self, head: &Head, clock: &dyn Clock) -> Result<(), ApiError> {
+    pub fn precheck(&self, head: &Head, arrived: Timestamp) -> Result<(), ApiError> {
         if self.everybody(head).is_some() {
             return local::check(head);
         }
         let session = self.keys.session(head);
         let lookup = |id: &str| Some(self.keys.known(session.as_ref(), id)?.0);
-        sigv4::precheck(head, &lookup, clock.now().millis())
+        sigv4::precheck(head, &lookup, arrived.millis())
     }
 
     /// Who may prove nothing at all.
@@ -48,11 +48,12 @@ impl Auth {
     }
 
     /// The caller and the scope of a request that passed [`Auth::precheck`]; refusals are AWS's.
+    /// Its signature is as old as it was when its head arrived, however long its body took.
     pub fn check(
         &self,
         head: &Head,
         body: &Bytes,
-        clock: &dyn Clock,
+        arrived: Timestamp,
         region: &str,
     ) -> Result<(Caller, Scope), ApiError> {
         if let Some(caller) = self.everybody(head) {
@@ -61,7 +62,7 @@ impl Auth {
             let scope = Scope { account: caller.account.clone(), region: Arc::from(region) };
             return Ok((caller.clone(), scope));
         }
-        let (caller, region) = self.keys.verify(head, body, clock)?;
+        let (caller, region) = self.keys.verify(head, body, arrived)?;
         let scope = Scope { account: caller.account.clone(), region: region.into() };
         Ok((caller, scope))
     }
@@ -89,7 +90,7 @@ impl Keys {
         &self,
         head: &Head,
         body: &Bytes,
-        clock: &dyn Clock,
+        arrived: Timestamp,
     ) -> Result<(Caller, String), ApiError> {
         let session = self.session(head);
         // A key may go away in between: whoever is found is whose signature is verified.
@@ -99,7 +100,7 @@ impl Keys {
             found.set(caller).ok()?;
             Some(secret)
         };
-        let verified = sigv4::verify(head, || sigv4::sha256(body), &lookup, clock.now().millis())?;
+        let verified = sigv4::verify(head, || sigv4::sha256(body), &lookup, arrived.millis())?;
         let expired = session
             .as_ref()
             .is_some_and(|session| session.expired && session.access_key == verified.access_key);
@@ -127,7 +128,7 @@ fn claimed_region(head: &Head) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lamplight_env::{Env, ManualClock, SystemClock, Timestamp};
+    use lamplight_env::{Clock as _, Env, ManualClock, SystemClock};
     use lamplight_model::AccountId;
     use lamplight_rpc::{Document, DocumentError, DocumentKey, Documents, Expected};
     use lamplight_services::sts::SealingKey;
@@ -143,7 +144,8 @@ mod tests {
         let auth = Auth { keys: keys(), open: Some(Caller::root(&account)) };
         let region = |authorization: &str| {
             let head = head(authorization);
-            let (_, scope) = auth.check(&head, &Bytes::new(), &SystemClock, "us-east-1").unwrap();
+            let (_, scope) =
+                auth.check(&head, &Bytes::new(), SystemClock.now(), "us-east-1").unwrap();
             scope.region.to_string()
         };
         let signed = "AWS4-HMAC-SHA256 Credential=AKIA/20261122/eu-west-1/lambda/aws4_request, SignedHeaders=host, Signature=0";
@@ -152,12 +154,13 @@ mod tests {
         assert_eq!(region("AWS4-HMAC-SHA256 Credential=a/b/../c/d"), "us-east-1");
         let mut guest = head(signed);
         guest.extensions.insert(Peer::Guest);
-        let refused = auth.check(&guest, &Bytes::new(), &SystemClock, "us-east-1").unwrap_err();
+        let refused =
+            auth.check(&guest, &Bytes::new(), SystemClock.now(), "us-east-1").unwrap_err();
         assert_eq!(refused.status, Some(403), "{refused}");
         // What only everybody has to pass: the head names no host.
-        let strange = auth.precheck(&head(signed), &SystemClock).unwrap_err();
+        let strange = auth.precheck(&head(signed), SystemClock.now()).unwrap_err();
         assert_eq!(strange.code, "AccessDeniedException");
-        assert_ne!(auth.precheck(&guest, &SystemClock).unwrap_err().code, strange.code);
+        assert_ne!(auth.precheck(&guest, SystemClock.now()).unwrap_err().code, strange.code);
     }
 
     fn keys() -> Keys {
@@ -214,6 +217,25 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_does_not_grow_old_while_its_body_arrives() {
+        let signed = Timestamp::from_millis(1_795_000_000_000);
+        let auth = Auth { keys: keys(), open: None };
+        let secret = sigv4::Secret { secret_key: "s".to_owned(), session_token: None };
+        let credentials = sigv4::Credentials { access_key: "AKIA".to_owned(), secret };
+        let scope = sigv4::Scope { region: "r", service: "lambda" };
+        let uri = "http://host/2015-03-31/functions".parse().unwrap();
+        let uri = sigv4::presign(&uri, &credentials, scope, 60, signed.millis()).unwrap();
+        let request = http::Request::get(uri).header("host", "host").body(()).unwrap();
+        let head = request.into_parts().0;
+        // Whatever the clock of this machine says when the body is there.
+        assert!(auth.precheck(&head, signed).is_ok());
+        assert!(auth.check(&head, &Bytes::new(), signed, "r").is_ok());
+        let late = Timestamp::from_millis(signed.millis() + 61_000);
+        let expired = auth.check(&head, &Bytes::new(), late, "r").unwrap_err();
+        assert!(expired.message.starts_with("Signature expired"), "{expired}");
+    }
+
+    #[test]
     fn a_session_ends() {
         let account = AccountId::new("000000000000").unwrap();
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_795_000_000_000)));
@@ -232,7 +254,7 @@ mod tests {
             let uri = sigv4::presign(&uri, &credentials, scope, 600, clock.now().millis()).unwrap();
             let request = http::Request::get(uri).header("host", "host").body(()).unwrap();
             let head = request.into_parts().0;
-            auth.check(&head, &Bytes::new(), &*clock, "r").map(|(caller, _)| caller)
+            auth.check(&head, &Bytes::new(), clock.now(), "r").map(|(caller, _)| caller)
         };
         assert!(ask().unwrap().temporary);
         clock.advance(std::time::Duration::from_secs(61));
