@@ -47,7 +47,7 @@ pub struct Server {
     /// Of the frontend alone: connections and the calls that came through them end first.
     front: Tasks,
     agent: Arc<Agent>,
-    store: Arc<lamplight_store::SqliteMeta>,
+    store: Arc<lamplight_store::Sqlite>,
 }
 
 /// `lamplight serve`.

@@ -1,6 +1,6 @@
 //! What can go wrong: while opening, and while reading and writing.
 
-use crate::{Key, KeyError};
+use crate::{Key, KeyError, MessageId};
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -31,6 +31,12 @@ pub enum StoreError {
     /// An [`crate::Op::Expect`] did not hold. Nothing was changed.
     #[error("{0} was changed by somebody else")]
     Conflict(Key),
+    /// The message is gone, or somebody else has been given it. Nothing was changed.
+    #[error("message {} is no longer held", .0.0)]
+    LeaseLost(MessageId),
+    /// Somebody else has the name by now. Nothing was changed.
+    #[error("{0} is no longer held")]
+    Fenced(Key),
     /// Nothing was changed; it may work later: no space left, or too busy.
     #[error("the store cannot take this now: {0}")]
     Unavailable(String),

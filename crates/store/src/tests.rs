@@ -27,11 +27,18 @@ async fn sqlite_and_files_conform() {
     let store = open(dir.path()).unwrap();
     conformance::meta(&*store.meta).await;
     conformance::blobs(&*store.blobs).await;
+    conformance::queue(&*store.meta).await;
+    conformance::log(&*store.meta).await;
+    conformance::leases(&*store.meta, &*store.meta).await;
 }
 
 #[tokio::test]
 async fn memory_conforms() {
     conformance::meta(&MemoryMeta::default()).await;
+    let queues = MemoryQueues::default();
+    conformance::queue(&queues).await;
+    conformance::log(&queues).await;
+    conformance::leases(&queues, &queues).await;
 }
 
 #[tokio::test]

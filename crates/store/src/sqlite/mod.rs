@@ -1,9 +1,14 @@
-//! Meta in SQLite: one thread writes, two read.
+//! Meta, Queue, Log and Leases in SQLite: one thread writes, two read.
 //!
 //! Rules: WAL and `synchronous=FULL`; the writer's is the only connection that writes and
 //! checkpoints; callers are answered after COMMIT returned; no memory-mapped I/O, because a fault
 //! there is a signal instead of an error. Readers see a commit as soon as it is acknowledged.
 
+#[cfg(test)]
+mod crash;
+mod leases;
+mod log;
+mod queue;
 mod reader;
 mod record;
 mod schema;
@@ -22,24 +27,28 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
-use writer::{Request, Writer};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use writer::{Request, Task, Writer};
 
 /// Transactions that may wait for the writer; more wait in their callers.
 const WRITE_QUEUE: usize = 256;
+/// Hints that a slow listener may be behind.
+const HINTS: usize = 1024;
 
 /// `state.db` of a data directory.
-pub struct SqliteMeta {
+pub struct Sqlite {
     /// `None` only while dropping: the threads end when their queues are closed.
     requests: Option<mpsc::Sender<Request>>,
     readers: Option<Readers>,
     writer: Option<JoinHandle<()>>,
     failure: watch::Receiver<Option<String>>,
+    /// Of queues that have got something.
+    hints: broadcast::Sender<Key>,
     /// Keeps the lock; dropped after the threads have ended.
     _dir: Arc<DataDir>,
 }
 
-impl SqliteMeta {
+impl Sqlite {
     pub(crate) fn open(dir: Arc<DataDir>, env: &Env) -> Result<Self, OpenError> {
         let path = dir.join("state.db");
         schema::refuse_newer_file(&path)?;
@@ -68,6 +77,7 @@ impl SqliteMeta {
             readers: Some(readers),
             writer: Some(writer),
             failure,
+            hints: broadcast::Sender::new(HINTS),
             _dir: dir,
         })
     }
@@ -87,6 +97,18 @@ impl SqliteMeta {
         StoreError::Failed(reason.unwrap_or_else(|| "the writer is gone".to_owned()))
     }
 
+    /// One transaction: kept when `work` ends with `Ok(Ok(_))`, and durable then.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> rusqlite::Result<Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let requests = self.requests.as_ref().ok_or_else(|| self.gone())?;
+        let task = Request::Txn(Box::new(Task::new(work, reply)));
+        requests.send(task).await.map_err(|_| self.gone())?;
+        answer.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -98,7 +120,7 @@ impl SqliteMeta {
     }
 }
 
-impl Drop for SqliteMeta {
+impl Drop for Sqlite {
     /// Waits for what was already accepted, so that a second open in this process finds the files
     /// free and the log folded in.
     fn drop(&mut self) {
@@ -111,7 +133,7 @@ impl Drop for SqliteMeta {
 }
 
 #[async_trait]
-impl Meta for SqliteMeta {
+impl Meta for Sqlite {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
         let key = key.clone();
         self.read(move |connection| record::get(connection, &key)).await
@@ -124,10 +146,7 @@ impl Meta for SqliteMeta {
 
     async fn txn(&self, ops: Vec<Op>) -> Result<Rev, StoreError> {
         check_size(&ops)?;
-        let (reply, answer) = oneshot::channel();
-        let requests = self.requests.as_ref().ok_or_else(|| self.gone())?;
-        requests.send(Request::Txn { ops, reply }).await.map_err(|_| self.gone())?;
-        answer.await.unwrap_or_else(|_| Err(self.gone()))
+        self.write(move |writer| writer.change(&ops)).await
     }
 
     async fn changes(&self, after: Rev, limit: usize) -> Result<Vec<Change>, StoreError> {

@@ -44,7 +44,7 @@ fn checked(raw: Raw) -> Result<Entry, StoreError> {
     Ok(Entry { key, rev: raw.rev, body: Bytes::from(raw.body) })
 }
 
-fn read_error(error: rusqlite::Error) -> StoreError {
+pub(super) fn read_error(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
             StoreError::Damaged { what: "the database".to_owned(), detail: error.to_string() }
@@ -124,6 +124,6 @@ pub(super) fn changes(
         .collect()
 }
 
-fn limit(asked: usize) -> i64 {
+pub(super) fn limit(asked: usize) -> i64 {
     i64::try_from(asked.min(PAGE_MAX)).unwrap_or(i64::MAX)
 }

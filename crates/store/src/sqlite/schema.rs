@@ -10,7 +10,9 @@ use std::path::Path;
 /// What makes version `n + 1` out of version `n`. Never edit a released one: add.
 ///
 /// `sum` is over key, rev and body (see `record.rs`). `readable` is for people with a shell.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [META, QUEUES];
+
+const META: &str = "
     CREATE TABLE meta (
         key  TEXT PRIMARY KEY,
         rev  INTEGER NOT NULL,
@@ -25,7 +27,77 @@ const MIGRATIONS: [&str; 1] = ["
     ) STRICT;
     CREATE VIEW readable AS
         SELECT replace(key, char(31), '/') AS key, rev, CAST(body AS TEXT) AS body FROM meta;
-"];
+";
+
+/// The small columns of a message are written again and again, its body once. `due` is when it is
+/// given out next: a lease moves it. Ids are never used again, so that an old receipt names
+/// nothing.
+const QUEUES: &str = "
+    CREATE TABLE queue (
+        id   INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE
+    ) STRICT;
+    CREATE TABLE message (
+        id      INTEGER PRIMARY KEY AUTOINCREMENT,
+        queue   INTEGER NOT NULL,
+        due     INTEGER NOT NULL,
+        leased  INTEGER NOT NULL,
+        leases  INTEGER NOT NULL,
+        name    TEXT NOT NULL,
+        sent    INTEGER NOT NULL,
+        first   INTEGER,
+        expires INTEGER,
+        grp     TEXT,
+        size    INTEGER NOT NULL,
+        sum     INTEGER NOT NULL,
+        state   BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX message_due ON message (queue, due);
+    CREATE INDEX message_group ON message (queue, grp, id) WHERE grp IS NOT NULL;
+    CREATE INDEX message_order ON message (queue, id) WHERE grp IS NOT NULL;
+    CREATE INDEX message_held ON message (queue, grp) WHERE leased = 1 AND grp IS NOT NULL;
+    CREATE INDEX message_expires ON message (expires) WHERE expires IS NOT NULL;
+    CREATE TABLE message_body (
+        id   INTEGER PRIMARY KEY,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE dedup (
+        queue INTEGER NOT NULL,
+        dedup TEXT NOT NULL,
+        until INTEGER NOT NULL,
+        id    INTEGER NOT NULL,
+        name  TEXT NOT NULL,
+        PRIMARY KEY (queue, dedup)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX dedup_until ON dedup (until);
+    CREATE TABLE lease (
+        name  TEXT PRIMARY KEY,
+        owner TEXT,
+        epoch INTEGER NOT NULL,
+        until INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE shard (
+        id   INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        next INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE stream (
+        shard INTEGER NOT NULL,
+        seq   INTEGER NOT NULL,
+        at    INTEGER NOT NULL,
+        sum   INTEGER NOT NULL,
+        body  BLOB NOT NULL,
+        PRIMARY KEY (shard, seq)
+    ) STRICT;
+    CREATE TABLE checkpoint (
+        shard  TEXT NOT NULL,
+        reader TEXT NOT NULL,
+        seq    INTEGER NOT NULL,
+        epoch  INTEGER NOT NULL,
+        state  BLOB NOT NULL,
+        PRIMARY KEY (shard, reader)
+    ) STRICT, WITHOUT ROWID;
+";
 
 #[expect(clippy::cast_possible_wrap, reason = "a handful")]
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -96,6 +168,12 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Op
 fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
     let todo = MIGRATIONS.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default();
     if todo.is_empty() {
+        // Names that nothing has come for since: functions and queues come and go.
+        connection.execute(
+            "DELETE FROM queue WHERE NOT EXISTS (SELECT 1 FROM message WHERE queue = queue.id) \
+             AND NOT EXISTS (SELECT 1 FROM dedup WHERE queue = queue.id)",
+            [],
+        )?;
         return Ok(());
     }
     let txn = connection.transaction()?;

@@ -1,7 +1,9 @@
 //! What only SQLite has: the file's version, damage, a full disk, groups, trimming.
 
 use super::*;
-use crate::{Meta, Op, Store};
+use crate::{
+    Dedup, Leases, Log, MessageId, Meta, NewMessage, Op, Queue, Receipt, Seq, Step, Store,
+};
 use bytes::Bytes;
 use lamplight_env::{ManualClock, Timestamp};
 use std::sync::Arc;
@@ -19,9 +21,9 @@ fn open(path: &Path) -> Result<Store, OpenError> {
     Store::open(path, &Env::system())
 }
 
-impl SqliteMeta {
+impl Sqlite {
     /// Does something to the writer between two groups.
-    async fn with_writer<T: Send + 'static>(
+    pub(super) async fn with_writer<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Writer) -> T + Send + 'static,
     ) -> T {
@@ -49,6 +51,37 @@ async fn a_database_of_version_1_is_read() {
     assert_eq!(store.meta.txn(vec![put("a", "1")]).await, Ok(Rev(3)));
 }
 
+/// A database that version 2 wrote. Never edit it: add new ones.
+#[tokio::test]
+async fn a_database_of_version_2_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = Connection::open(dir.path().join("state.db")).unwrap();
+    old.execute_batch(include_str!("../testdata/v2.sql")).unwrap();
+    drop(old);
+    let db = open(dir.path()).unwrap().meta;
+    let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+    let messages = db.peek(&key("inbox"), None, 10).await.unwrap();
+    let [one, two] = messages.as_slice() else { panic!("{messages:?}") };
+    assert_eq!((&one.body[..], &one.state[..]), (&b"hello"[..], &b"s1"[..]));
+    let receipt = Receipt { id: MessageId(7), lease: 2 };
+    assert_eq!((one.receipt, one.group.as_deref(), one.leased), (receipt, Some("g"), true));
+    assert_eq!((one.sent, one.first_leased, one.due), (at(1), Some(at(2)), at(30)));
+    assert_eq!((&*two.name, two.due, two.leased), ("two", at(5), false));
+    let again = NewMessage {
+        dedup: Some(Dedup { id: "d".into(), until: at(999) }),
+        ..NewMessage::new("three", Bytes::new(), at(299))
+    };
+    let stored = db.apply(vec![Step::Put(key("inbox"), again)], at(299)).await.unwrap();
+    assert_eq!(stored[0].duplicate_of.as_deref(), Some("two"));
+    assert_eq!(db.expire(at(900)).await.unwrap(), 1);
+    assert_eq!(db.acquire(&key("lease"), "b", at(20), at(8)).await.unwrap(), None);
+    let held = db.acquire(&key("lease"), "b", at(20), at(9)).await.unwrap().unwrap();
+    assert_eq!(held.epoch, 5);
+    assert_eq!(db.end(&key("shard")).await.unwrap(), Seq(6));
+    let point = db.checkpoint_of(&key("reader"), &key("shard")).await.unwrap().unwrap();
+    assert_eq!((point.seq, point.epoch, &point.state[..]), (Seq(5), 3, &b"s2"[..]));
+}
+
 #[tokio::test]
 async fn a_newer_database_is_refused_and_not_touched() {
     let dir = tempfile::tempdir().unwrap();
@@ -61,7 +94,7 @@ async fn a_newer_database_is_refused_and_not_touched() {
     std::fs::write(&partial, b"half").unwrap();
     let before = std::fs::read(&path).unwrap();
     let refusal = open(dir.path()).err().unwrap().to_string();
-    assert!(refusal.contains("newer version (format 99, this version knows 1)"), "{refusal}");
+    assert!(refusal.contains("newer version (format 99, this version knows 2)"), "{refusal}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
     assert!(partial.exists() && !dir.path().join("state.db-wal").exists());
 }

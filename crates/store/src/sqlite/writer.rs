@@ -5,7 +5,7 @@
 //! the conflict may be with a neighbour in the same group.
 
 use super::record;
-use crate::{Op, Rev, StoreError};
+use crate::{Key, Op, Rev, StoreError};
 use lamplight_env::{Clock, faults};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 use std::sync::Arc;
@@ -19,14 +19,58 @@ const CHECKPOINT_EVERY: usize = 4 * 1024 * 1024;
 /// A row and its index entries dirty about this many bytes of pages.
 const OP_OVERHEAD: usize = 4096;
 
+/// Waits for the writer.
 pub(super) enum Request {
-    Txn {
-        ops: Vec<Op>,
-        reply: oneshot::Sender<Answer>,
-    },
+    Txn(Box<dyn Work>),
     /// Something only a test does to the connection.
     #[cfg(test)]
     Run(Box<dyn FnOnce(&mut Writer) + Send>),
+}
+
+/// One transaction and whoever waits for it.
+pub(super) trait Work: Send {
+    /// Whether what was written is to be kept. Called once.
+    fn apply(&mut self, writer: &mut Writer) -> rusqlite::Result<bool>;
+
+    /// Tells what came of it; `failed` says that nothing of its group was kept.
+    fn answer(self: Box<Self>, failed: Option<&StoreError>);
+}
+
+/// The way in which every transaction is [`Work`].
+pub(super) struct Task<F, T> {
+    work: Option<F>,
+    done: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Task<F, T> {
+    pub fn new(work: F, reply: oneshot::Sender<Result<T, StoreError>>) -> Self {
+        Self { work: Some(work), done: None, reply }
+    }
+}
+
+impl<F, T> Work for Task<F, T>
+where
+    F: FnOnce(&mut Writer) -> rusqlite::Result<Result<T, StoreError>> + Send,
+    T: Send,
+{
+    fn apply(&mut self, writer: &mut Writer) -> rusqlite::Result<bool> {
+        let Some(work) = self.work.take() else { return Ok(false) };
+        let done = work(writer)?;
+        let keep = done.is_ok();
+        self.done = Some(done);
+        Ok(keep)
+    }
+
+    fn answer(self: Box<Self>, failed: Option<&StoreError>) {
+        let unknown = || Err(StoreError::Failed("a transaction was not tried".to_owned()));
+        let answer = match failed {
+            Some(error) => Err(error.clone()),
+            None => self.done.unwrap_or_else(unknown),
+        };
+        // Nobody to tell where the caller has given up.
+        let _ = self.reply.send(answer);
+    }
 }
 
 /// How much of the changelog is kept.
@@ -79,9 +123,7 @@ fn failed_sync(error: std::io::Error) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
 }
 
-type Answer = Result<Rev, StoreError>;
-type Waiting = (Vec<Op>, oneshot::Sender<Answer>);
-type Answered = (oneshot::Sender<Answer>, Answer);
+type Group = Vec<Box<dyn Work>>;
 
 impl Writer {
     pub fn new(connection: Connection, clock: Arc<dyn Clock>) -> rusqlite::Result<Self> {
@@ -101,21 +143,17 @@ impl Writer {
         failed: &watch::Sender<Option<String>>,
     ) {
         while let Some(first) = queue.blocking_recv() {
-            let mut group = Vec::new();
+            let mut group = Group::new();
             let mut next = Some(first);
             while let Some(request) = next {
                 match request {
-                    Request::Txn { ops, reply } => group.push((ops, reply)),
+                    Request::Txn(work) => group.push(work),
                     #[cfg(test)]
                     Request::Run(work) => work(&mut self),
                 }
                 next = (group.len() < GROUP_MAX).then(|| queue.try_recv().ok()).flatten();
             }
-            let (replies, fate) = self.commit(group);
-            for (reply, answer) in replies {
-                // Nobody to tell where the caller has given up.
-                let _ = reply.send(answer);
-            }
+            let fate = self.commit(group);
             if let Err(reason) = fate.and_then(|()| self.fold_if_due()) {
                 tracing::error!(%reason, "the store has failed; the server has to be restarted");
                 // Whoever waits in the queue is told so when it is dropped.
@@ -127,65 +165,67 @@ impl Writer {
         }
     }
 
-    /// Writes a group. An error is fatal for the writer.
-    fn commit(&mut self, group: Vec<Waiting>) -> (Vec<Answered>, Result<(), String>) {
+    /// Writes a group and answers it. An error is fatal for the writer.
+    fn commit(&mut self, mut group: Group) -> Result<(), String> {
         let before = self.rev;
-        let written = self.write(&group);
-        let senders = group.into_iter().map(|(_, reply)| reply);
-        match written {
-            Ok(answers) => (senders.zip(answers).collect(), Ok(())),
+        let (failed, fate) = match self.write(&mut group) {
+            Ok(()) => (None, Ok(())),
             Err(error) => {
                 self.rev = before;
                 // SQLite has already rolled back after some errors.
                 let rolled_back = self.connection.is_autocommit()
                     || self.connection.execute_batch("ROLLBACK").is_ok();
-                let (answer, fate) = match severity(&error) {
+                match severity(&error) {
                     Severity::Passing(text) if rolled_back => {
-                        (StoreError::Unavailable(text), Ok(()))
+                        (Some(StoreError::Unavailable(text)), Ok(()))
                     }
                     Severity::Passing(text) | Severity::Fatal(text) => {
-                        (StoreError::Failed(text.clone()), Err(text))
+                        (Some(StoreError::Failed(text.clone())), Err(text))
                     }
-                };
-                (senders.map(|reply| (reply, Err(answer.clone()))).collect(), fate)
+                }
             }
+        };
+        for work in group {
+            work.answer(failed.as_ref());
         }
+        fate
     }
 
-    fn write(&mut self, group: &[Waiting]) -> rusqlite::Result<Vec<Answer>> {
-        let mut answers = Vec::with_capacity(group.len());
+    fn write(&mut self, group: &mut Group) -> rusqlite::Result<()> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        for (ops, _) in group {
+        for work in group {
             let before = self.rev;
-            self.connection.execute_batch("SAVEPOINT one")?;
-            let answer = self.apply(ops)?;
-            if answer.is_err() {
+            self.run_cached("SAVEPOINT one")?;
+            if !work.apply(self)? {
                 self.rev = before;
-                self.connection.execute_batch("ROLLBACK TO one")?;
+                self.run_cached("ROLLBACK TO one")?;
             }
-            self.connection.execute_batch("RELEASE one")?;
-            answers.push(answer);
+            self.run_cached("RELEASE one")?;
         }
         if self.rev.0 - self.trimmed_at.0 >= self.retention.every {
             self.trim()?;
         }
         faults::point("store.commit").map_err(failed_sync)?;
         self.connection.execute_batch("COMMIT")?;
-        faults::point("store.committed").map_err(failed_sync)?;
-        Ok(answers)
+        faults::point("store.committed").map_err(failed_sync)
     }
 
-    fn apply(&mut self, ops: &[Op]) -> rusqlite::Result<Answer> {
+    fn run_cached(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    /// Takes note of what was written, bytes, for the next look at the log's size.
+    pub fn wrote(&mut self, bytes: usize) {
+        self.unfolded += bytes + OP_OVERHEAD;
+    }
+
+    /// Changes records of Meta.
+    pub fn change(&mut self, ops: &[Op]) -> rusqlite::Result<Result<Rev, StoreError>> {
         for op in ops {
-            self.unfolded += op.bytes() + OP_OVERHEAD;
+            self.wrote(op.bytes());
             match op {
                 Op::Expect(key, expected) => {
-                    let found: Option<i64> = self
-                        .connection
-                        .prepare_cached("SELECT rev FROM meta WHERE key = ?1")?
-                        .query_row([key.encoded()], |row| row.get(0))
-                        .optional()?;
-                    if found.map(Rev) != *expected {
+                    if self.rev_of(key)? != *expected {
                         return Ok(Err(StoreError::Conflict(key.clone())));
                     }
                 }
@@ -216,6 +256,13 @@ impl Writer {
             }
         }
         Ok(Ok(self.rev))
+    }
+
+    fn rev_of(&self, key: &Key) -> rusqlite::Result<Option<Rev>> {
+        self.connection
+            .prepare_cached("SELECT rev FROM meta WHERE key = ?1")?
+            .query_row([key.encoded()], |row| row.get(0).map(Rev))
+            .optional()
     }
 
     fn log(&mut self, key: &str, deleted: bool) -> rusqlite::Result<Rev> {

@@ -1,13 +1,8 @@
-//! What every implementation of [`Meta`] and [`Blobs`] does. The functions panic where it does not.
-//!
-//! Each takes a store that has nothing under the key segment it is given.
+//! What every implementation of [`Meta`] does.
 
-use crate::{Blob, Blobs, Change, Digest, Key, Meta, Op, Page, Rev, StoreError};
+use super::key;
+use crate::{Change, Key, Meta, Op, Page, Rev, StoreError};
 use bytes::Bytes;
-
-fn key(segments: &[&str]) -> Key {
-    Key::new(segments).expect("a valid key")
-}
 
 fn put(key: &Key, body: &str) -> Op {
     Op::Put(key.clone(), Bytes::copy_from_slice(body.as_bytes()))
@@ -138,30 +133,4 @@ async fn limits(meta: &dyn Meta) {
     let many = vec![Op::Delete(k.clone()); crate::TXN_OPS_MAX + 1];
     assert!(matches!(meta.txn(many).await, Err(StoreError::TooLarge(_))));
     assert_eq!(meta.get(&k).await.unwrap(), None);
-}
-
-/// Runs all of Blobs'. The store is empty.
-pub async fn blobs(blobs: &dyn Blobs) {
-    let hello = Blob::new(Bytes::from_static(b"hello"));
-    let digest = hello.digest().clone();
-    assert_eq!(digest.as_str(), "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
-    let missing = Err(StoreError::NoBlob(digest.to_string()));
-    assert_eq!(blobs.path(&digest, 5).await, missing);
-    blobs.delete(&digest).await.unwrap();
-    for _ in 0..2 {
-        blobs.put(hello.clone()).await.unwrap();
-        let path = blobs.path(&digest, 5).await.unwrap();
-        assert_eq!(std::fs::read(path).unwrap(), b"hello");
-    }
-    assert!(matches!(blobs.path(&digest, 6).await, Err(StoreError::Damaged { .. })));
-    let empty = Blob::new(Bytes::new());
-    blobs.put(empty.clone()).await.unwrap();
-    let mut listed = blobs.list().await.unwrap();
-    listed.sort();
-    assert_eq!(listed, [digest.clone(), empty.digest().clone()]);
-    blobs.delete(&digest).await.unwrap();
-    assert_eq!(blobs.path(&digest, 5).await, missing);
-    assert_eq!(blobs.list().await.unwrap(), [empty.digest().clone()]);
-    assert_eq!(Digest::parse("../../../../etc/passwd"), None);
-    assert_eq!(Digest::parse(&digest.as_str().to_uppercase()), None);
 }
