@@ -129,9 +129,12 @@ def test_a_timeout_is_a_status(client, function):
 def test_a_failed_initialisation_is_a_warning(client, logs, function):
     name = function("import os\nos._exit(3)\n", LoggingConfig=json_logs())
     call(client, name)
-    everything = stored(logs, name, 5)
-    report = only(everything, "platform.initReport")
-    assert (report["status"], report["errorType"]) == ("error", "Runtime.ExitError")
+    everything = stored(logs, name, 7)
+    reports = [line["record"] for line in everything if line["type"] == "platform.initReport"]
+    # It is done again within the call.
+    assert [report["phase"] for report in reports] == ["init", "invoke"]
+    for report in reports:
+        assert (report["status"], report["errorType"]) == ("error", "Runtime.ExitError")
 
 
 def test_levels_of_lines_that_no_client_filters(client, function):

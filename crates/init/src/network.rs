@@ -30,11 +30,16 @@ pub fn raise(link: Option<Link>) -> Result<(), Fault> {
 /// A listener on `address`.
 pub fn listener(address: (Ipv4Addr, u16)) -> Result<OwnedFd, Fault> {
     let on = format!("{}:{}", address.0, address.1);
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)
-        .at(Step::BindRuntimeApi, &on)?;
+    let socket = socket()?;
     sockopt::set_socket_reuseaddr(&socket, true).at(Step::BindRuntimeApi, &on)?;
     bind(&socket, &SocketAddrV4::new(address.0, address.1)).at(Step::BindRuntimeApi, &on)?;
     listen(&socket, BACKLOG).at(Step::BindRuntimeApi, &on)?;
     Ok(socket)
+}
+
+/// A TCP socket of this network, for whoever is in another one.
+pub fn socket() -> Result<OwnedFd, Fault> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)
+        .at(Step::BindRuntimeApi, "socket")
 }

@@ -1,8 +1,9 @@
 //! What the server and a sandbox's init say to each other: one JSON message per datagram.
 //!
 //! Order at start: `Blueprint` down, `Cloned` up (with a pidfd), `Network` down, `Ready` up (with
-//! the listener). Then `Start` (with the output pipe), `KillAll` and `Listen` in any order, each answered
-//! under its call number, and `Freeze`, which is not. `Exited` follows every `Started` unless init itself dies.
+//! the listener). Then `Start` (with the output pipe), `KillAll`, `Listen` and `Socket` in any order,
+//! each answered under its call number, and `Freeze` and `Signal`, which are not. `Exited` follows
+//! every `Started` unless init itself dies.
 
 use crate::fault::Fault;
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,16 @@ pub enum ToInit {
         call: u64,
         port: u16,
     },
+    /// Asks for a socket of the sandbox's network. Answered as `Listen` is.
+    Socket {
+        call: u64,
+    },
+    /// Asks the program that was started under this number, and what it started, to end, or ends
+    /// them. Not answered; nothing happens when it has ended.
+    Signal {
+        call: u64,
+        kill: bool,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -126,11 +137,11 @@ pub enum FromInit {
     Empty {
         call: u64,
     },
-    /// With the listener.
-    Listening {
+    /// With the listener or the socket.
+    Opened {
         call: u64,
     },
-    NotListening {
+    NotOpened {
         call: u64,
         fault: Fault,
     },

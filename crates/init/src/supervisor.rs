@@ -78,10 +78,9 @@ impl Supervisor {
                 self.signal(Signal::KILL);
                 self.reap();
             }
-            ToInit::Listen { call, port } => match self.listen(port) {
-                Ok(listener) => self.tell_with(&FromInit::Listening { call }, Some(&listener)),
-                Err(fault) => self.tell(&FromInit::NotListening { call, fault }),
-            },
+            ToInit::Listen { call, port } => self.hand_out(call, self.listen(port)),
+            ToInit::Socket { call } => self.hand_out(call, network::socket()),
+            ToInit::Signal { call, kill } => self.signal_one(call, kill),
             // AWS: processes do not see that they were stopped, except by the clock.
             ToInit::Freeze(true) => self.signal(Signal::STOP),
             ToInit::Freeze(false) => self.signal(Signal::CONT),
@@ -139,6 +138,26 @@ impl Supervisor {
         match self.reach {
             Reach::Namespace => network::listener((RUNTIME_API.0, port)),
             Reach::Descendants => network::listener((Ipv4Addr::LOCALHOST, 0)),
+        }
+    }
+
+    fn hand_out(&self, call: u64, opened: Result<OwnedFd, Fault>) {
+        match opened {
+            Ok(fd) => self.tell_with(&FromInit::Opened { call }, Some(&fd)),
+            Err(fault) => self.tell(&FromInit::NotOpened { call, fault }),
+        }
+    }
+
+    /// Each program leads a group of its own. Its number is not given to another process before it
+    /// is reaped, and then it is not in the table any more.
+    fn signal_one(&self, call: u64, kill: bool) {
+        let signal = if kill { Signal::KILL } else { Signal::TERM };
+        for (pid, started) in &self.programs {
+            if *started == call
+                && let Some(group) = Pid::from_raw(*pid)
+            {
+                let _ = rustix::process::kill_process_group(group, signal);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// An execution environment, unique for the life of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,7 +42,7 @@ pub struct Invocation {
 pub const CHUNK: usize = 32 * 1024;
 
 /// How a call ended. A function's own failure is an outcome, not an error.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Outcome {
     /// The response or the error document. Empty when the response was streamed.
     pub payload: Bytes,
@@ -50,8 +50,30 @@ pub struct Outcome {
     pub function_error: Option<&'static str>,
     /// The last 4 KB of this call's log, where asked for.
     pub log_tail: Option<Vec<u8>>,
-    /// Whether the environment can serve another call.
-    pub reusable: bool,
+    pub after: After,
+}
+
+/// What becomes of the environment when its call is answered.
+#[derive(Debug)]
+pub enum After {
+    /// It can serve another call.
+    Free,
+    /// It has served its last one.
+    Spent,
+    /// Not everybody in it is done: its extensions may work on after the answer. Resolves with
+    /// whether it can serve another call; dropped by the other side, it cannot.
+    Busy(oneshot::Receiver<bool>),
+}
+
+impl After {
+    /// Waits until nobody works on the call any more. Whether the environment can serve another.
+    pub async fn reusable(self) -> bool {
+        match self {
+            Self::Free => true,
+            Self::Spent => false,
+            Self::Busy(end) => end.await.unwrap_or(false),
+        }
+    }
 }
 
 /// A unit of concurrency, given back when dropped.

@@ -46,7 +46,7 @@ impl Call {
 }
 
 /// A call that a function ended, well or not: see [`Outcome::function_error`].
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Invoked {
     pub outcome: Outcome,
     /// Which version an alias led to.

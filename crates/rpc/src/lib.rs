@@ -17,8 +17,8 @@ pub use catalog::{
 };
 pub use documents::{Belongings, Document, DocumentError, DocumentKey, Documents, Expected};
 pub use environment::{
-    Assignment, CHUNK, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome, Outdated,
-    Placement, PrepareError, Prepared, Provisioning, Slot, StartError, Throttled, Worker,
+    After, Assignment, CHUNK, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome,
+    Outdated, Placement, PrepareError, Prepared, Provisioning, Slot, StartError, Throttled, Worker,
 };
 pub use guests::{Guests, RoleCredentials};
 pub use images::{ImageError, Images, PulledImage};

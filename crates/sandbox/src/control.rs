@@ -30,7 +30,16 @@ struct Pending {
     starts: HashMap<u64, oneshot::Sender<Result<i32, Fault>>>,
     exits: HashMap<u64, oneshot::Sender<Exit>>,
     kills: HashMap<u64, oneshot::Sender<()>>,
-    listeners: HashMap<u64, oneshot::Sender<Result<OwnedFd, Fault>>>,
+    opened: HashMap<u64, oneshot::Sender<Result<OwnedFd, Fault>>>,
+}
+
+/// A program that runs.
+pub(crate) struct Started {
+    /// Names it towards init.
+    pub(crate) call: u64,
+    pub(crate) pid: i32,
+    /// Will tell its end.
+    pub(crate) exit: oneshot::Receiver<Exit>,
 }
 
 impl Control {
@@ -45,12 +54,12 @@ impl Control {
         Ok(Self { socket, pending: Mutex::default() })
     }
 
-    /// Starts a program; returns its process id and what will tell its end.
+    /// Starts a program.
     pub(crate) async fn start(
         &self,
         program: Program,
         output: OwnedFd,
-    ) -> Result<(i32, oneshot::Receiver<Exit>), SandboxError> {
+    ) -> Result<Started, SandboxError> {
         let (started_tx, started) = oneshot::channel();
         let (exit_tx, exit) = oneshot::channel();
         let call = {
@@ -74,7 +83,7 @@ impl Control {
             });
         }
         match tokio::time::timeout(PATIENCE, started).await {
-            Ok(Ok(Ok(pid))) => Ok((pid, exit)),
+            Ok(Ok(Ok(pid))) => Ok(Started { call, pid, exit }),
             Ok(Ok(Err(fault))) => Err(SandboxError::Start(fault)),
             // An init that does not answer is as good as gone.
             Ok(Err(_)) | Err(_) => Err(SandboxError::Lost),
@@ -113,7 +122,22 @@ impl Control {
 
     /// Has init listen on `port` within the sandbox.
     pub(crate) async fn open_listener(&self, port: u16) -> Result<OwnedFd, SandboxError> {
-        let (listening_tx, listening) = oneshot::channel();
+        self.open(|call| ToInit::Listen { call, port }).await
+    }
+
+    /// A socket of the sandbox's network.
+    pub(crate) async fn open_socket(&self) -> Result<OwnedFd, SandboxError> {
+        self.open(|call| ToInit::Socket { call }).await
+    }
+
+    /// Asks a program and what it started to end, or ends them.
+    pub(crate) async fn signal(&self, call: u64, kill: bool) {
+        // A failure means that init is gone, and with it everything else.
+        let _ = self.send(&ToInit::Signal { call, kill }, None).await;
+    }
+
+    async fn open(&self, message: impl Fn(u64) -> ToInit) -> Result<OwnedFd, SandboxError> {
+        let (opened_tx, opened) = oneshot::channel();
         let call = {
             let mut pending = self.pending();
             if pending.lost {
@@ -121,15 +145,15 @@ impl Control {
             }
             pending.calls += 1;
             let call = pending.calls;
-            pending.listeners.insert(call, listening_tx);
+            pending.opened.insert(call, opened_tx);
             call
         };
-        if self.send(&ToInit::Listen { call, port }, None).await.is_err() {
-            self.pending().listeners.remove(&call);
+        if self.send(&message(call), None).await.is_err() {
+            self.pending().opened.remove(&call);
             return Err(SandboxError::Lost);
         }
-        match listening.await {
-            Ok(Ok(listener)) => Ok(listener),
+        match opened.await {
+            Ok(Ok(fd)) => Ok(fd),
             Ok(Err(fault)) => Err(SandboxError::Listen(fault)),
             Err(_) => Err(SandboxError::Lost),
         }
@@ -148,7 +172,7 @@ impl Control {
         pending.lost = true;
         pending.starts.clear();
         pending.kills.clear();
-        pending.listeners.clear();
+        pending.opened.clear();
         for (_, exit) in pending.exits.drain() {
             let _ = exit.send(Exit::Lost);
         }
@@ -175,13 +199,13 @@ impl Control {
             FromInit::Empty { call } => {
                 pending.kills.remove(&call).map(|empty| empty.send(()));
             }
-            FromInit::Listening { call } => {
-                let sender = pending.listeners.remove(&call);
+            FromInit::Opened { call } => {
+                let sender = pending.opened.remove(&call);
                 // Without a descriptor the sender is dropped, which the caller takes for an end.
                 sender.zip(fd).map(|(sender, fd)| sender.send(Ok(fd)));
             }
-            FromInit::NotListening { call, fault } => {
-                pending.listeners.remove(&call).map(|sender| sender.send(Err(fault)));
+            FromInit::NotOpened { call, fault } => {
+                pending.opened.remove(&call).map(|sender| sender.send(Err(fault)));
             }
             FromInit::Cloned { .. } | FromInit::Ready | FromInit::Failed(_) => {
                 tracing::warn!(?message, "init speaks out of turn");

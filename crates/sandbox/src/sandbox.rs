@@ -1,16 +1,18 @@
 //! One sandbox: programs are started, killed and counted in it until it is destroyed.
 
 use crate::cgroup::{Group, Watch};
-use crate::control::Control;
+use crate::control::{Control, Started};
 use crate::remains::Remains;
-use crate::{Mode, Program, Running, SandboxError, Spec};
+use crate::{Mode, Program, ProgramName, Running, SandboxError, Spec};
 use lamplight_env::{Env, faults};
+use lamplight_init::protocol::RUNTIME_API;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 /// A living sandbox. Dropping it destroys it, blocking for a few milliseconds; [`Self::destroy`]
@@ -137,8 +139,32 @@ impl Sandbox {
         // Only our end: a program does not expect its standard output to be non-blocking.
         rustix::io::ioctl_fionbio(&output, true)
             .map_err(|error| SandboxError::Spawn(error.into()))?;
-        let (pid, exit) = self.control.start(program, theirs).await?;
-        Ok(Running { output, exit, pid_for_humans: pid })
+        let Started { call, pid, exit } = self.control.start(program, theirs).await?;
+        Ok(Running { output, exit, pid_for_humans: pid, name: ProgramName(call) })
+    }
+
+    /// Asks a program, with what it started and did not set apart, to end (`SIGTERM`).
+    pub async fn terminate(&self, program: ProgramName) {
+        self.control.signal(program.0, false).await;
+    }
+
+    /// Ends a program, with what it started and did not set apart.
+    pub async fn kill(&self, program: ProgramName) {
+        self.control.signal(program.0, true).await;
+    }
+
+    /// Connects to `port` as a program in this sandbox would: at the address that is
+    /// `sandbox.localdomain` inside, and in process mode at this machine's loopback.
+    ///
+    /// # Errors
+    /// What the kernel says; the sandbox's end, too.
+    pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        let socket = self.control.open_socket().await.map_err(io::Error::other)?;
+        // Only sandboxes with a network of their own have a Runtime API at a fixed address.
+        let own = self.layout.directory.is_none();
+        let address = if own { RUNTIME_API.0 } else { Ipv4Addr::LOCALHOST };
+        let socket = TcpSocket::from_std_stream(std::net::TcpStream::from(socket));
+        socket.connect(SocketAddrV4::new(address, port).into()).await
     }
 
     /// Stops all processes where they are, as Lambda does between invocations, until [`Self::thaw`].

@@ -85,7 +85,12 @@ pub struct Running {
     pub exit: oneshot::Receiver<Exit>,
     /// As the program sees itself: inside the PID namespace where there is one. For log lines.
     pub pid_for_humans: i32,
+    pub name: ProgramName,
 }
+
+/// Names a program of one sandbox, also when it has ended: the name is not given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProgramName(pub(crate) u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {

@@ -54,10 +54,11 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lamplight_rpc::After;
     use std::future::poll_fn;
 
     fn outcome() -> Outcome {
-        Outcome { payload: Bytes::new(), function_error: None, log_tail: None, reusable: true }
+        Outcome { payload: Bytes::new(), function_error: None, log_tail: None, after: After::Free }
     }
 
     async fn step(running: &mut Running) -> Step {

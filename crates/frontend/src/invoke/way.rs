@@ -7,11 +7,11 @@ use super::outlive::Outlive;
 use super::trace;
 use async_trait::async_trait;
 use bytes::Bytes;
-use lamplight_env::{Env, faults};
+use lamplight_env::{Env, Tasks, faults};
 use lamplight_model::{FunctionRef, Target};
 use lamplight_rpc::{
-    Call, Catalog, CatalogError, Counting, Invocation, InvokeError, Invoked, Invoker, Manager,
-    Slot, StartError,
+    After, Call, Catalog, CatalogError, Counting, Invocation, InvokeError, Invoked, Invoker,
+    Manager, Slot, StartError,
 };
 use std::sync::Arc;
 
@@ -82,20 +82,36 @@ impl Functions {
         &self,
         admitted: Admitted,
     ) -> impl Future<Output = Result<Invoked, InvokeError>> + Send + 'static {
-        run(Arc::clone(&self.manager), admitted)
+        run(self.env.tasks.clone(), Arc::clone(&self.manager), admitted)
     }
 }
 
 async fn run(
+    tasks: Tasks,
     manager: Arc<dyn Manager>,
-    Admitted { target, call, slot: _slot }: Admitted,
+    Admitted { target, call, slot }: Admitted,
 ) -> Result<Invoked, InvokeError> {
+    let mut slot = Some(slot);
     let failed = |error| InvokeError::Start { version: target.version.clone(), error };
     for _ in 0..TRIES {
         let assigned = manager.assign(&target, call.tenant.as_deref()).await.map_err(failed)?;
-        let ended = assigned.worker.invoke(assigned.id, call.clone()).await;
-        let reusable = ended.as_ref().is_ok_and(|outcome| outcome.reusable);
-        manager.settle(assigned, reusable).await;
+        let mut ended = assigned.worker.invoke(assigned.id, call.clone()).await;
+        let after = match &mut ended {
+            Ok(outcome) => std::mem::replace(&mut outcome.after, After::Free),
+            Err(_) => After::Spent,
+        };
+        // Behind the answer its extensions may still work: until then it counts as running, as on
+        // AWS.
+        match after {
+            After::Busy(_) => {
+                let (manager, slot) = (Arc::clone(&manager), slot.take());
+                tasks.spawn(async move {
+                    manager.settle(assigned, after.reusable().await).await;
+                    drop(slot);
+                });
+            }
+            after => manager.settle(assigned, after.reusable().await).await,
+        }
         faults::point("invoke.answered")
             .map_err(|error| failed(StartError::Sandbox(error.to_string())))?;
         match ended {

@@ -1,23 +1,22 @@
-//! One execution environment: a sandbox, the runtime in it, and its one call at a time.
+//! One execution environment: a sandbox, the programs in it, and its one call at a time.
 //!
 //! AWS: a call that times out or kills its runtime ends all processes; the sandbox and its `/tmp`
 //! stay, and the next call initialises anew. Only running out of memory ends the sandbox.
 
-use super::failure::{self, Failure};
-use super::process::{InitEnd, Launch, NotStarted, Process, Watch};
-use crate::logs::{Capture, Drained, Event, Identity, Report, Status};
-use crate::runtime_api::{Answer, Delivery, RuntimeApi};
-use bytes::Bytes;
+use super::process::{InitEnd, NotStarted, Process, Watch};
+use super::programs::{Launch, Programs, Who};
+use super::shutdown::{self, Window};
+use crate::logs::{Capture, Event, Identity, Init, Status};
+use crate::runtime_api::{MOST_EXTENSIONS, Reason, RuntimeApi};
 use lamplight_env::Env;
 use lamplight_model::{Target, limits};
-use lamplight_rpc::{Invocation, Outcome, StartError};
-use lamplight_sandbox::{Exit, Program, Sandbox};
+use lamplight_rpc::StartError;
+use lamplight_sandbox::{Program, Sandbox};
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, RwLock};
 use tokio::task::AbortHandle;
-use tokio::time::timeout_at;
 
 /// A sandbox whose Runtime API is served.
 pub struct Home {
@@ -43,25 +42,32 @@ pub struct Visit {
 pub struct Start {
     /// Absent where the package has nothing that could be started.
     pub program: Option<Program>,
+    /// Its external extensions, by name; one too many where there are too many.
+    pub extensions: Vec<(String, Program)>,
     pub identity: Identity,
+    /// `on-demand` or `provisioned-concurrency`.
+    pub initialization: String,
 }
 
 pub struct Environment {
-    target: Arc<Target>,
-    env: Env,
-    api: Arc<RuntimeApi>,
+    pub(super) target: Arc<Target>,
+    pub(super) env: Env,
+    pub(super) api: Arc<RuntimeApi>,
     serving: AbortHandle,
     /// Taken by the end.
     visit: Mutex<Option<Visit>>,
-    capture: Arc<Capture>,
-    start: Start,
+    pub(super) capture: Arc<Capture>,
+    pub(super) start: Start,
     /// Read by whatever uses the sandbox, written once, by its end.
-    sandbox: RwLock<Option<Sandbox>>,
-    process: Mutex<Result<Process, NotStarted>>,
-    watch: Arc<Watch>,
+    pub(super) sandbox: RwLock<Option<Sandbox>>,
+    /// Held by whoever has the call.
+    pub(super) process: Arc<Mutex<Result<Process, NotStarted>>>,
+    /// Those of `process`, for the end, which does not wait for the call.
+    programs: std::sync::Mutex<Arc<Programs>>,
+    pub(super) watch: Arc<Watch>,
     rest: Mutex<Rest>,
     /// Of its first call, and so of all.
-    tenant: OnceLock<Option<String>>,
+    pub(super) tenant: OnceLock<Option<String>>,
 }
 
 /// AWS: between calls an environment is frozen. Here that waits a moment, so that calls close on
@@ -70,25 +76,6 @@ enum Rest {
     Busy,
     Since(Instant),
     Frozen,
-}
-
-/// How soon after an event a runtime has to end for the call to be tried elsewhere.
-const MOMENT: Duration = Duration::from_millis(250);
-
-/// How a call ended, before it is told.
-enum CallEnd {
-    Answer(Answer),
-    Exited(Exit),
-    TimedOut,
-    NotStarted(NotStarted),
-    InitFailed(Failure),
-}
-
-/// What a call has taken so far.
-struct Taken {
-    duration: Duration,
-    /// Of the initialisation that it waited for.
-    init: Option<Duration>,
 }
 
 impl Environment {
@@ -102,7 +89,8 @@ impl Environment {
             capture: home.capture,
             start,
             sandbox: RwLock::new(Some(home.sandbox)),
-            process: Mutex::new(Err(NotStarted::Ended)),
+            process: Arc::new(Mutex::new(Err(NotStarted::Ended))),
+            programs: std::sync::Mutex::default(),
             watch: Arc::default(),
             rest: Mutex::new(Rest::Busy),
             tenant: OnceLock::new(),
@@ -113,10 +101,9 @@ impl Environment {
         &self.target
     }
 
-    /// Starts the runtime; it initialises in the background.
+    /// Starts what comes first; it initialises in the background.
     pub async fn boot(&self) -> Result<(), StartError> {
-        self.capture.platform(&Event::InitStart(&self.start.identity));
-        *self.process.lock().await = self.start_program().await?;
+        *self.process.lock().await = self.start_programs("init").await?;
         Ok(())
     }
 
@@ -128,19 +115,24 @@ impl Environment {
             other => format!("it could not be started ({other:?})"),
         })?;
         let patience = limits::PROVISIONED_INIT.max(self.target.timeout);
-        let why = match self.first_init(process, patience).await {
+        let end = self.first_init(process, patience).await.map_err(|error| error.to_string())?;
+        let why = match end {
             None => return Ok(()),
             Some(InitEnd::Ready(_)) => {
-                self.flush(process).await;
-                self.watch.set_idle(true);
-                *self.rest.lock().await = Rest::Since(self.env.clock.instant());
+                process.programs.flush(&self.capture).await;
+                self.set_idle().await;
                 return Ok(());
             }
-            Some(InitEnd::Failed(failure)) => failure.error_type,
-            Some(InitEnd::Exited(_)) => "Runtime.ExitError".to_owned(),
             Some(InitEnd::TimedOut) => format!("it took more than {} s", patience.as_secs()),
+            Some(end) => self.error_type(&end),
         };
         Err(why)
+    }
+
+    /// From here on it can be frozen, and its end is not that of a call.
+    pub(super) async fn set_idle(&self) {
+        self.watch.set_idle(true);
+        *self.rest.lock().await = Rest::Since(self.env.clock.instant());
     }
 
     /// Freezes the environment when it has been idle for `patience`.
@@ -156,7 +148,7 @@ impl Environment {
         }
     }
 
-    async fn wake(&self) {
+    pub(super) async fn wake(&self) {
         let mut rest = self.rest.lock().await;
         if matches!(*rest, Rest::Frozen)
             && let Some(sandbox) = self.sandbox.read().await.as_ref()
@@ -171,262 +163,201 @@ impl Environment {
         Arc::clone(&self.watch)
     }
 
-    async fn start_program(&self) -> Result<Result<Process, NotStarted>, StartError> {
+    fn programs(&self) -> std::sync::MutexGuard<'_, Arc<Programs>> {
+        self.programs.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn init(&self, phase: &'static str) -> Init<'_> {
+        Init { kind: &self.start.initialization, phase }
+    }
+
+    /// Starts the external extensions, or the runtime where there are none.
+    pub(super) async fn start_programs(
+        &self,
+        phase: &'static str,
+    ) -> Result<Result<Process, NotStarted>, StartError> {
+        let init = self.init(phase);
+        self.capture.platform(&Event::InitStart { init, identity: &self.start.identity });
+        if self.start.program.is_none() {
+            return Ok(Err(NotStarted::NoEntrypoint));
+        }
+        let extensions = &self.start.extensions;
+        let names: Vec<_> = extensions.iter().map(|(name, _)| name.clone()).collect();
+        let init = self.api.restart(&names);
+        let programs = Arc::<Programs>::default();
+        *self.programs() = Arc::clone(&programs);
+        let mut process = Process::new(self.env.clock.instant(), programs, init);
+        for (at, (name, program)) in extensions.iter().enumerate() {
+            if at >= MOST_EXTENSIONS {
+                self.api.launch_error(name, "TooManyExtensions");
+                self.not_launched(&process, phase);
+                return Ok(Err(NotStarted::TooManyExtensions));
+            }
+            let who = Who::Extension(name.clone());
+            if let Err(errno) = self.start_program(&process, (who, program)).await? {
+                let denied = errno == rustix::io::Errno::ACCESS.raw_os_error();
+                // AWS: these two words for whatever the kernel says.
+                let why = if denied { "PermissionDenied" } else { "UnknownError" };
+                self.api.launch_error(name, why);
+                self.not_launched(&process, phase);
+                return Ok(Err(NotStarted::Extension { name: name.clone(), errno }));
+            }
+        }
+        if extensions.is_empty()
+            && let Err(why) = self.start_runtime(&mut process).await?
+        {
+            return Ok(Err(why));
+        }
+        Ok(Ok(process))
+    }
+
+    /// An extension could not be started, and nothing else is.
+    fn not_launched(&self, process: &Process, phase: &'static str) {
+        let init = self.init(phase);
+        let duration = self.env.clock.instant().saturating_duration_since(process.started);
+        let status = &Status::Error("Extension.LaunchError".to_owned());
+        self.tell_of_extensions();
+        self.capture.platform(&Event::InitReport { init, duration, status });
+    }
+
+    async fn start_runtime(
+        &self,
+        process: &mut Process,
+    ) -> Result<Result<(), NotStarted>, StartError> {
         let Some(program) = &self.start.program else { return Ok(Err(NotStarted::NoEntrypoint)) };
+        process.has_runtime = true;
+        let started = self.start_program(process, (Who::Runtime, program)).await?;
+        Ok(started.map_err(|errno| NotStarted::Refused { errno }))
+    }
+
+    async fn start_program(
+        &self,
+        process: &Process,
+        what: (Who, &Program),
+    ) -> Result<Result<(), i32>, StartError> {
         let sandbox = self.sandbox.read().await;
         let sandbox = sandbox.as_ref().ok_or(StartError::Gone)?;
-        let (env, api, capture, watch) = (&self.env, &*self.api, &self.capture, &self.watch);
-        Process::start(sandbox, program, Launch { env, api, capture, watch }).await
-    }
-
-    /// One call to its end: initialise if that is still owed, deliver, wait, report.
-    pub async fn invoke(self: &Arc<Self>, call: Invocation) -> Result<Outcome, StartError> {
-        // Whoever chose it has erred; what one tenant left here is not for another.
-        if *self.tenant.get_or_init(|| call.tenant.clone()) != call.tenant {
-            return Err(StartError::Gone);
-        }
-        let mut process = self.process.lock().await;
-        self.watch.set_idle(false);
-        self.wake().await;
-        if matches!(*process, Err(NotStarted::Ended)) {
-            // The last call's end may still be on its way to the processes it left.
-            if !self.kill().await {
-                return Err(StartError::Gone);
-            }
-            self.capture.platform(&Event::InitStart(&self.start.identity));
-            *process = self.start_program().await?;
-        }
-        let mut init = None;
-        let mut failed_init = None;
-        if let Ok(process) = process.as_mut() {
-            match self.first_init(process, limits::INIT).await {
-                Some(InitEnd::Ready(duration)) => init = Some(duration),
-                None if process.has_ended() => return Err(StartError::Gone),
-                None => {}
-                Some(end) => failed_init = Some(end),
-            }
-        }
-        self.capture.begin_call(call.tail);
-        self.capture.platform(&Event::Start {
-            request_id: &call.request_id,
-            version: &self.start.identity.version,
-            tenant: call.tenant.as_deref(),
-        });
-        let started = self.env.clock.instant();
-        let deadline = started + self.target.timeout;
-        // AWS: an initialisation that failed is done again inside the first call, in its time.
-        let again = match failed_init {
-            Some(_) => self.suppressed_init(&mut process, deadline).await?,
-            None => None,
-        };
-        let end = match (again, process.as_mut()) {
-            (Some(end), _) => end,
-            (None, Err(why)) => CallEnd::NotStarted(*why),
-            (None, Ok(process)) => self.deliver(&call, process, deadline).await?,
-        };
-        let duration = self.env.clock.instant().saturating_duration_since(started);
-        if let Ok(process) = process.as_mut() {
-            self.flush(process).await;
-        }
-        let outcome = self.settle(&call, end, Taken { duration, init });
-        if outcome.function_error.is_some() && self.must_reset(&process) {
-            *process = Err(NotStarted::Ended);
-            return Ok(self.reset(outcome));
-        }
-        self.watch.set_idle(true);
-        *self.rest.lock().await = Rest::Since(self.env.clock.instant());
-        if process.as_ref().is_ok_and(Process::has_ended) {
-            return Ok(Outcome { reusable: false, ..outcome });
-        }
-        Ok(outcome)
-    }
-
-    /// Whether the call left a process that cannot take another one.
-    fn must_reset(&self, process: &Result<Process, NotStarted>) -> bool {
-        match process {
-            Ok(process) => process.has_ended() || self.api.is_busy(),
-            Err(_) => false,
-        }
-    }
-
-    /// Ends all processes behind the caller's back, who has the answer by then. The next call
-    /// waits for that.
-    fn reset(self: &Arc<Self>, outcome: Outcome) -> Outcome {
-        let out_of_memory = self
-            .sandbox
-            .try_read()
-            .is_ok_and(|sandbox| sandbox.as_ref().is_none_or(|s| s.ran_out_of_memory()));
-        if out_of_memory {
-            return Outcome { reusable: false, ..outcome };
-        }
-        let environment = Arc::clone(self);
-        self.env.tasks.spawn(async move {
-            let process = environment.process.lock().await;
-            // Else a next call was faster and has done it.
-            if matches!(*process, Err(NotStarted::Ended)) {
-                let _ = environment.kill().await;
-            }
-        });
-        Outcome { reusable: true, ..outcome }
+        let (tasks, capture, watch) = (&self.env.tasks, &self.capture, &self.watch);
+        process.programs.start(sandbox, what, Launch { tasks, capture, watch }).await
     }
 
     /// The initialisation that began with the process, which may take `patience`. `None` when
     /// somebody has seen its end.
-    async fn first_init(&self, process: &mut Process, patience: Duration) -> Option<InitEnd> {
+    pub(super) async fn first_init(
+        &self,
+        process: &mut Process,
+        patience: Duration,
+    ) -> Result<Option<InitEnd>, StartError> {
+        let deadline = process.started + patience;
+        self.finish_init(process, "init", deadline).await
+    }
+
+    /// Drives an initialisation to its end, and tells of it. `None` when that was done before.
+    pub(super) async fn finish_init(
+        &self,
+        process: &mut Process,
+        phase: &'static str,
+        deadline: Instant,
+    ) -> Result<Option<InitEnd>, StartError> {
         if !process.is_new() {
-            return None;
+            return Ok(None);
         }
-        let end = process.initialise(&self.env, process.started + patience).await;
+        let end = match self.await_extensions(process, deadline).await? {
+            Some(end) => Some(end),
+            None => process.initialise(&self.env, deadline).await,
+        };
+        let Some(end) = end else { return Ok(None) };
         let status = match &end {
             InitEnd::Ready(_) => Status::Success,
-            InitEnd::Failed(failure) => Status::Error(failure.error_type.clone()),
-            InitEnd::Exited(_) => Status::Error("Runtime.ExitError".to_owned()),
             InitEnd::TimedOut => Status::Timeout,
+            end => Status::Error(self.error_type(end)),
         };
         let duration = match &end {
             InitEnd::Ready(duration) => *duration,
             _ => {
-                self.flush(process).await;
+                process.programs.flush(&self.capture).await;
                 self.env.clock.instant().saturating_duration_since(process.started)
             }
         };
-        self.capture.platform(&Event::InitRuntimeDone { status: &status });
-        self.capture.platform(&Event::InitReport { duration, status: &status });
-        Some(end)
+        let init = self.init(phase);
+        self.capture.platform(&Event::InitRuntimeDone { init, status: &status });
+        self.tell_of_extensions();
+        self.capture.platform(&Event::InitReport { init, duration, status: &status });
+        Ok(Some(end))
     }
 
-    /// `None` when the process is ready this time.
-    async fn suppressed_init(
+    /// `None` when the runtime was started.
+    async fn await_extensions(
         &self,
-        process: &mut Result<Process, NotStarted>,
+        process: &mut Process,
         deadline: Instant,
-    ) -> Result<Option<CallEnd>, StartError> {
-        if !self.kill().await {
-            return Err(StartError::Gone);
+    ) -> Result<Option<InitEnd>, StartError> {
+        if process.has_runtime {
+            return Ok(None);
         }
-        *process = self.start_program().await?;
-        Ok(match process {
-            Err(why) => Some(CallEnd::NotStarted(*why)),
-            Ok(process) => match process.initialise(&self.env, deadline).await {
-                InitEnd::Ready(_) => None,
-                InitEnd::Failed(failure) => Some(CallEnd::InitFailed(failure)),
-                InitEnd::Exited(exit) => Some(CallEnd::Exited(exit)),
-                InitEnd::TimedOut => Some(CallEnd::TimedOut),
-            },
+        if let Some(end) = process.extensions(&self.api, deadline).await {
+            return Ok(Some(end));
+        }
+        Ok(self.start_runtime(process).await?.err().map(InitEnd::NotStarted))
+    }
+
+    /// How far each extension came.
+    fn tell_of_extensions(&self) {
+        for extension in self.api.extensions() {
+            self.capture.platform(&Event::Extension {
+                name: &extension.name,
+                state: &extension.state.to_string(),
+                events: &extension.events.names(),
+                error_type: extension.error_type.as_deref(),
+            });
+        }
+    }
+
+    fn error_type(&self, end: &InitEnd) -> String {
+        match end {
+            InitEnd::Failed(failure) => failure.error_type.clone(),
+            InitEnd::Exited(ended) => self.blame(&ended.who).to_owned(),
+            InitEnd::NotStarted(why) => why.error_type().to_owned(),
+            InitEnd::Ready(_) | InitEnd::TimedOut => String::new(),
+        }
+    }
+
+    /// What the end of this program is called. AWS: what an extension said before counts first.
+    pub(super) fn blame(&self, who: &Who) -> &'static str {
+        let said = self.api.extension_failure();
+        said.unwrap_or(match who {
+            Who::Runtime => "Runtime.ExitError",
+            Who::Extension(_) => "Extension.Crash",
         })
     }
 
-    async fn deliver(
-        &self,
-        call: &Invocation,
-        process: &Process,
-        deadline: Instant,
-    ) -> Result<CallEnd, StartError> {
-        let left = deadline.saturating_duration_since(self.env.clock.instant());
-        let deadline_ms = self.env.clock.now().plus(left).millis();
-        let delivery = Delivery { call: call.clone(), deadline_ms };
-        let mut answer = self.api.deliver(delivery).ok_or(StartError::Gone)?;
-        let delivered = self.env.clock.instant();
-        let within =
-            |moment| self.env.clock.instant().saturating_duration_since(delivered) < moment;
-        let waited = timeout_at(deadline.into(), async {
-            tokio::select! {
-                biased;
-                Ok(answer) = &mut answer => CallEnd::Answer(answer),
-                exit = process.ended() => CallEnd::Exited(exit),
-            }
-        });
-        match waited.await {
-            // It was ending with its last answer, and never asked for this event. One that takes its
-            // time to end has used up the time of the call.
-            Ok(CallEnd::Exited(_)) if self.api.take_back() && within(MOMENT) => {
-                Err(StartError::Gone)
-            }
-            Ok(end) => Ok(end),
-            Err(_) => Ok(CallEnd::TimedOut),
-        }
-    }
-
-    /// What the function wrote up to now goes before the platform's next line.
-    async fn flush(&self, process: &Process) {
-        // Bounded: a background process may go on writing for as long as it likes.
-        for _ in 0..limits::LOG_PER_CALL / (1024 * 1024) {
-            if process.pipe.drain(&self.capture) != Drained::More {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Writes the end of the call to its log, and puts what the caller gets.
-    fn settle(&self, call: &Invocation, end: CallEnd, mut taken: Taken) -> Outcome {
-        let id = &call.request_id;
-        let mut streamed = 0;
-        let (payload, status) = match end {
-            CallEnd::Answer(Answer::Response(payload)) => (payload, Status::Success),
-            CallEnd::Answer(Answer::Error { body, error_type }) => {
-                (body, Status::Error(error_type))
-            }
-            CallEnd::Answer(Answer::Streamed { bytes }) => {
-                streamed = bytes;
-                (Bytes::new(), Status::Success)
-            }
-            CallEnd::Answer(Answer::TooLarge { limit }) => failed(failure::too_large(limit)),
-            CallEnd::Answer(Answer::Truncated) => failed(failure::truncated(id)),
-            CallEnd::InitFailed(failure) => failed(failure),
-            CallEnd::Exited(exit) => failed(failure::exited(id, &exit)),
-            CallEnd::NotStarted(why) => failed(failure::not_started(id, why)),
-            CallEnd::TimedOut => {
-                let timeout = self.target.timeout;
-                taken.duration = timeout;
-                self.capture.platform(&Event::TimedOut { request_id: id, timeout });
-                (failure::timed_out(id, timeout).payload, Status::Timeout)
-            }
-        };
-        let function_error = (status != Status::Success).then_some("Unhandled");
-        self.report(call, (streamed + payload.len()) as u64, taken, status);
-        Outcome { payload, function_error, log_tail: self.capture.end_call(), reusable: true }
-    }
-
-    fn report(&self, call: &Invocation, produced: u64, taken: Taken, status: Status) {
-        let request_id = &call.request_id;
-        let max_memory_used_bytes = self
-            .sandbox
-            .try_read()
-            .ok()
-            .and_then(|sandbox| sandbox.as_ref().and_then(Sandbox::memory_peak_bytes));
-        let report = &Report {
-            duration: taken.duration,
-            init: taken.init,
-            memory_mb: self.target.memory_mb,
-            max_memory_used_bytes,
-            status,
-            tenant: call.tenant.clone(),
-        };
-        self.capture.platform(&Event::RuntimeDone { request_id, produced, report });
-        self.capture.platform(&Event::End { request_id });
-        self.capture.platform(&Event::Report { request_id, report });
-    }
-
     /// Whether the sandbox is there and nothing is left in it.
-    async fn kill(&self) -> bool {
+    pub(super) async fn kill(&self) -> bool {
         match self.sandbox.read().await.as_ref() {
             Some(sandbox) => sandbox.kill_all().await,
             None => false,
         }
     }
 
+    /// Ends all processes, after they were asked to where there are extensions.
+    pub(super) async fn shut_down(&self, reason: Reason) {
+        let Some(window) = Window::of(self.api.kind()) else { return };
+        self.wake().await;
+        let programs = Arc::clone(&self.programs());
+        if let Some(sandbox) = self.sandbox.read().await.as_ref() {
+            shutdown::ask(&self.env, sandbox, &self.api, &programs, (window, reason)).await;
+        }
+        programs.flush(&self.capture).await;
+    }
+
     /// Ends everything. Returns when nothing is left.
     pub async fn end(&self) {
+        self.watch.close();
+        self.shut_down(Reason::Spindown).await;
         self.serving.abort();
         drop(self.visit.lock().await.take());
-        self.watch.close();
         if let Some(sandbox) = self.sandbox.write().await.take() {
             sandbox.destroy().await;
         }
     }
-}
-
-fn failed(failure: Failure) -> (Bytes, Status) {
-    (failure.payload, Status::Error(failure.error_type))
 }

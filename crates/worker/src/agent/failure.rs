@@ -1,6 +1,8 @@
 //! What callers are told when a function's process fails: AWS's payloads, to the letter.
 
+use super::external;
 use super::process::NotStarted;
+use super::programs::{Ended, Who};
 use bytes::Bytes;
 use lamplight_sandbox::Exit;
 use std::time::Duration;
@@ -17,15 +19,20 @@ fn failure(error_type: &str, message: String) -> Failure {
     Failure { payload: payload.to_string().into(), error_type: error_type.to_owned() }
 }
 
-/// The runtime process ended without an answer.
-pub fn exited(request_id: &str, exit: &Exit) -> Failure {
-    let reason = match exit {
-        Exit::Code(0) => "Runtime exited without providing a reason".to_owned(),
-        Exit::Code(code) => format!("Runtime exited with error: exit status {code}"),
-        Exit::Signal(signal) => format!("Runtime exited with error: signal: {}", name(*signal)),
-        Exit::Lost => "Runtime exited without providing a reason".to_owned(),
+/// The runtime, or an extension, ended without an answer; `error_type` says who is to blame.
+pub fn exited(request_id: &str, ended: &Ended, error_type: &str) -> Failure {
+    let how = match ended.exit {
+        Exit::Code(0) | Exit::Lost => None,
+        Exit::Code(code) => Some(format!("exit status {code}")),
+        Exit::Signal(signal) => Some(format!("signal: {}", name(signal))),
     };
-    failure("Runtime.ExitError", format!("RequestId: {request_id} Error: {reason}"))
+    let reason = match (&ended.who, how) {
+        (Who::Runtime, None) => "Runtime exited without providing a reason".to_owned(),
+        (Who::Runtime, Some(how)) => format!("Runtime exited with error: {how}"),
+        (Who::Extension(_), None) => "exit code 0".to_owned(),
+        (Who::Extension(_), Some(how)) => how,
+    };
+    failure(error_type, format!("RequestId: {request_id} Error: {reason}"))
 }
 
 /// The words that AWS's supervisor has for signals.
@@ -75,18 +82,26 @@ pub fn truncated(request_id: &str) -> Failure {
 }
 
 /// The package has nothing to run, or nothing that this machine can run.
-pub fn not_started(request_id: &str, why: NotStarted) -> Failure {
+pub fn not_started(request_id: &str, why: &NotStarted) -> Failure {
     let reason = match why {
         NotStarted::NoEntrypoint | NotStarted::Ended => {
             "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned()
         }
         NotStarted::Refused { errno } => {
-            let error = std::io::Error::from_raw_os_error(errno).to_string();
-            let text = error.split(" (os error").next().unwrap_or_default().to_lowercase();
-            format!("fork/exec /var/task/bootstrap: {text}")
+            format!("fork/exec /var/task/bootstrap: {}", text(*errno))
+        }
+        NotStarted::TooManyExtensions => "ErrTooManyExtensions".to_owned(),
+        NotStarted::Extension { name, errno } => {
+            format!("fork/exec {}/{name}: {}", external::DIRECTORY, text(*errno))
         }
     };
-    failure("Runtime.InvalidEntrypoint", format!("RequestId: {request_id} Error: {reason}"))
+    failure(why.error_type(), format!("RequestId: {request_id} Error: {reason}"))
+}
+
+/// As AWS's supervisor says it.
+fn text(errno: i32) -> String {
+    let error = std::io::Error::from_raw_os_error(errno).to_string();
+    error.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 #[cfg(test)]
@@ -98,18 +113,42 @@ mod tests {
         serde_json::from_slice(&failure.payload).unwrap()
     }
 
+    fn exited(who: Who, exit: Exit) -> serde_json::Value {
+        text(super::exited("id", &Ended { who, exit }, "Runtime.ExitError"))
+    }
+
+    #[test]
+    fn an_extension_takes_its_function_along() {
+        let spy = || Who::Extension("spy".into());
+        assert_eq!(
+            exited(spy(), Exit::Code(0))["errorMessage"],
+            "RequestId: id Error: exit code 0"
+        );
+        assert_eq!(
+            exited(spy(), Exit::Code(7))["errorMessage"],
+            "RequestId: id Error: exit status 7"
+        );
+        assert_eq!(
+            text(not_started("id", &NotStarted::Extension { name: "spy".into(), errno: 13 })),
+            serde_json::json!({
+                "errorType": "Extension.LaunchError",
+                "errorMessage": "RequestId: id Error: fork/exec /opt/extensions/spy: permission denied",
+            })
+        );
+    }
+
     #[test]
     fn payloads_are_as_recorded() {
         assert_eq!(
-            text(exited("id", &Exit::Code(127)))["errorMessage"],
+            exited(Who::Runtime, Exit::Code(127))["errorMessage"],
             "RequestId: id Error: Runtime exited with error: exit status 127"
         );
         assert_eq!(
-            text(exited("id", &Exit::Signal(9)))["errorMessage"],
+            exited(Who::Runtime, Exit::Signal(9))["errorMessage"],
             "RequestId: id Error: Runtime exited with error: signal: killed"
         );
         assert_eq!(
-            text(exited("id", &Exit::Code(0)))["errorMessage"],
+            exited(Who::Runtime, Exit::Code(0))["errorMessage"],
             "RequestId: id Error: Runtime exited without providing a reason"
         );
         assert_eq!(
@@ -120,7 +159,7 @@ mod tests {
             })
         );
         assert_eq!(
-            text(not_started("id", NotStarted::Refused { errno: 8 }))["errorMessage"],
+            text(not_started("id", &NotStarted::Refused { errno: 8 }))["errorMessage"],
             "RequestId: id Error: fork/exec /var/task/bootstrap: exec format error"
         );
         assert_eq!(

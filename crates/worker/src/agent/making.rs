@@ -3,8 +3,9 @@
 
 use super::environment::{Home, Start};
 use super::variables::{self, Place};
-use super::{Agent, image, program};
+use super::{Agent, external, image, program};
 use crate::logs::Identity;
+use crate::runtime_api::MOST_EXTENSIONS;
 use lamplight_model::{ImageOverrides, Runtime, Target};
 use lamplight_rpc::{EnvironmentId, StartError, Worker};
 use lamplight_sandbox::{Bind, Program, System};
@@ -48,6 +49,7 @@ impl Agent {
             .map_err(|missing| StartError::RuntimeMissing(missing.to_string()))?;
         let code = self.code(&target.code).await?;
         let opt = self.layers(&target.layers).await?;
+        let extensions = external::names(&opt, MOST_EXTENSIONS);
         let can_start = plan.pick_bootstrap(&|inside| {
             [("/var/task/", &code), ("/opt/", &opt)].iter().any(|(prefix, dir)| {
                 inside.strip_prefix(prefix).is_some_and(|below| is_executable(&dir.join(below)))
@@ -84,7 +86,10 @@ impl Agent {
         });
         let arn = Runtime::version_arn(&target.function.scope.region, &target.runtime);
         let identity = identity(target, plan.version(&target.runtime), arn);
-        Ok((home, Start { program, identity }))
+        let directory = home.sandbox.locate(external::DIRECTORY);
+        let extensions = self::extensions(extensions, &directory, program.as_ref());
+        let initialization = initialization.to_owned();
+        Ok((home, Start { program, extensions, identity, initialization }))
     }
 
     /// A sandbox on a container image.
@@ -120,7 +125,10 @@ impl Agent {
         let program = (!argv.is_empty()).then_some(Program { argv, env, cwd });
         // An image has no runtime version to tell of.
         let identity = identity(target, String::new(), String::new());
-        Ok((home, Start { program, identity }))
+        let names = external::names(&root.join("opt"), MOST_EXTENSIONS);
+        let extensions = extensions(names, Path::new(external::DIRECTORY), program.as_ref());
+        let initialization = initialization.to_owned();
+        Ok((home, Start { program, extensions, identity, initialization }))
     }
 }
 
@@ -131,6 +139,21 @@ fn identity(target: &Target, runtime_version: String, runtime_version_arn: Strin
         function: target.function.name.to_string(),
         version: target.version.to_string(),
     }
+}
+
+/// The programs of external extensions, which see what the runtime sees but for what is its own.
+fn extensions(
+    names: Vec<String>,
+    directory: &Path,
+    runtime: Option<&Program>,
+) -> Vec<(String, Program)> {
+    let env = runtime.map(|program| external::variables(&program.env)).unwrap_or_default();
+    let program = |name: &String| Program {
+        argv: vec![directory.join(name).to_string_lossy().into_owned()],
+        env: env.clone(),
+        cwd: "/".to_owned(),
+    };
+    names.into_iter().map(|name| (name.clone(), program(&name))).collect()
 }
 
 fn is_executable(path: &Path) -> bool {

@@ -5,18 +5,22 @@
 //! sandbox exists until nothing of it is left. It decides nothing about how many environments
 //! there should be: that is the manager's.
 
+mod call;
 mod environment;
+mod external;
 mod failure;
 mod image;
 mod making;
 mod process;
 mod program;
+mod programs;
+mod shutdown;
 mod table;
 mod variables;
 
 use crate::code::CodeCache;
 use crate::logs::{Capture, Destination, Style};
-use crate::runtime_api::{self, Metadata, RuntimeApi};
+use crate::runtime_api::{self, About, Metadata, RuntimeApi};
 use crate::runtimes::Runtimes;
 use async_trait::async_trait;
 use environment::{Environment, Home, Visit};
@@ -156,7 +160,7 @@ impl Agent {
         let failed = |error: &dyn std::fmt::Display| StartError::Sandbox(error.to_string());
         let mut sandbox = self.parts.launcher.launch(spec).await.map_err(|e| failed(&e))?;
         let listener = sandbox.listener().ok_or_else(|| failed(&"it has no listener"))?;
-        let api = Arc::new(RuntimeApi::default());
+        let api = Arc::new(RuntimeApi::new(about(target), Arc::clone(&self.parts.env.random)));
         let tasks = self.parts.env.tasks.clone();
         let metadata_token = self.parts.env.random.uuid();
         let zone = self.parts.zone.clone();
@@ -305,6 +309,15 @@ impl Worker for Agent {
                     .to_owned(),
             ),
         }
+    }
+}
+
+fn about(target: &Target) -> About {
+    About {
+        account: target.function.scope.account.to_string(),
+        function: target.function.name.to_string(),
+        version: target.version.to_string(),
+        handler: target.handler.clone(),
     }
 }
 

@@ -1,11 +1,9 @@
-//! The runtime process of an environment: how it starts, becomes ready, and ends.
+//! The processes of an environment: how they become ready, and how their end is noticed.
 
 use super::failure::Failure;
-use crate::logs::{Capture, Pipe};
+use super::programs::{Ended, Programs};
 use crate::runtime_api::{Init, RuntimeApi};
 use lamplight_env::Env;
-use lamplight_rpc::StartError;
-use lamplight_sandbox::{Exit, Program, Sandbox, SandboxError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,21 +11,37 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout_at;
 
 /// Why there is no process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotStarted {
     /// The package has nothing that could be started.
     NoEntrypoint,
     /// The kernel would not start it.
     Refused { errno: i32 },
+    /// There are more external extensions than a function may have.
+    TooManyExtensions,
+    /// The kernel would not start this extension.
+    Extension { name: String, errno: i32 },
     /// The one before was ended with its call; the next call starts another.
     Ended,
+}
+
+impl NotStarted {
+    /// What REPORT calls it.
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::TooManyExtensions | Self::Extension { .. } => "Extension.LaunchError",
+            Self::NoEntrypoint | Self::Refused { .. } | Self::Ended => "Runtime.InvalidEntrypoint",
+        }
+    }
 }
 
 /// How an initialisation ended.
 pub enum InitEnd {
     Ready(Duration),
     Failed(Failure),
-    Exited(Exit),
+    Exited(Ended),
+    /// The extensions were there; the runtime could not be started.
+    NotStarted(NotStarted),
     TimedOut,
 }
 
@@ -61,7 +75,7 @@ impl Watch {
         self.tell(End::WasEnded);
     }
 
-    fn ended(&self) {
+    pub fn ended(&self) {
         if self.idle.load(Ordering::SeqCst) {
             self.tell(End::Died);
         }
@@ -76,52 +90,19 @@ impl Watch {
     }
 }
 
-/// What a process is started with.
-pub struct Launch<'a> {
-    pub env: &'a Env,
-    pub api: &'a RuntimeApi,
-    pub capture: &'a Arc<Capture>,
-    pub watch: &'a Arc<Watch>,
-}
-
-/// A runtime process that was started.
+/// Processes that were started together.
 pub struct Process {
     pub started: Instant,
-    pub pipe: Arc<Pipe>,
-    exit: watch::Receiver<Option<Exit>>,
-    /// Taken by the first call.
+    pub programs: Arc<Programs>,
+    /// AWS: the runtime is started when all external extensions have registered.
+    pub has_runtime: bool,
+    /// Taken by whoever waits for its end.
     init: Option<oneshot::Receiver<Init>>,
 }
 
 impl Process {
-    /// Starts `program`; it initialises in the background.
-    pub async fn start(
-        sandbox: &Sandbox,
-        program: &Program,
-        launch: Launch<'_>,
-    ) -> Result<Result<Self, NotStarted>, StartError> {
-        let init = launch.api.restart();
-        let failed = |error: &dyn std::fmt::Display| StartError::Sandbox(error.to_string());
-        let started = launch.env.clock.instant();
-        let running = match sandbox.start(program.clone()).await {
-            Ok(running) => running,
-            Err(error) => match error.start_errno() {
-                Some(errno) => return Ok(Err(NotStarted::Refused { errno })),
-                // Its init is gone, and has seen no call: another environment may take it.
-                None if matches!(error, SandboxError::Lost) => return Err(StartError::Gone),
-                None => return Err(failed(&error)),
-            },
-        };
-        let pipe = Arc::new(Pipe::new(running.output).map_err(|e| failed(&e))?);
-        let (exited, exit) = watch::channel(None);
-        let (pump, capture) = (Arc::clone(&pipe), Arc::clone(launch.capture));
-        launch.env.tasks.spawn(async move { pump.pump(&capture).await });
-        let watch = Arc::clone(launch.watch);
-        launch.env.tasks.spawn(async move {
-            exited.send_replace(Some(running.exit.await.unwrap_or(Exit::Lost)));
-            watch.ended();
-        });
-        Ok(Ok(Self { started, pipe, exit, init: Some(init) }))
+    pub fn new(started: Instant, programs: Arc<Programs>, init: oneshot::Receiver<Init>) -> Self {
+        Self { started, programs, has_runtime: false, init: Some(init) }
     }
 
     /// Whether nobody has seen the end of its initialisation yet.
@@ -130,23 +111,29 @@ impl Process {
     }
 
     pub fn has_ended(&self) -> bool {
-        self.exit.borrow().is_some()
+        self.programs.has_ended()
     }
 
-    /// Resolves when the process has ended.
-    pub fn ended(&self) -> impl Future<Output = Exit> + use<> {
-        let mut exit = self.exit.clone();
-        async move {
-            match exit.wait_for(Option::is_some).await {
-                Ok(exit) => exit.unwrap_or(Exit::Lost),
-                Err(_) => Exit::Lost,
+    /// Waits for the external extensions to register, at most until `deadline`. `None` when the
+    /// runtime can be started.
+    pub async fn extensions(&mut self, api: &RuntimeApi, deadline: Instant) -> Option<InitEnd> {
+        let waited = timeout_at(deadline.into(), async {
+            tokio::select! {
+                biased;
+                () = api.registered() => None,
+                ended = self.programs.ended() => Some(InitEnd::Exited(ended)),
             }
+        });
+        let end = waited.await.unwrap_or(Some(InitEnd::TimedOut));
+        if end.is_some() {
+            self.init = None;
         }
+        end
     }
 
-    /// Waits for the runtime to ask for its first event, at most until `deadline`.
-    pub async fn initialise(&mut self, env: &Env, deadline: Instant) -> InitEnd {
-        let Some(mut init) = self.init.take() else { return InitEnd::Exited(Exit::Lost) };
+    /// Waits for everybody to ask for the first event, at most until `deadline`.
+    pub async fn initialise(&mut self, env: &Env, deadline: Instant) -> Option<InitEnd> {
+        let mut init = self.init.take()?;
         let waited = timeout_at(deadline.into(), async {
             tokio::select! {
                 // A runtime reports its failure and exits; the report is the better answer.
@@ -159,9 +146,9 @@ impl Process {
                         InitEnd::Failed(Failure { payload: body, error_type })
                     }
                 },
-                exit = self.ended() => InitEnd::Exited(exit),
+                ended = self.programs.ended() => InitEnd::Exited(ended),
             }
         });
-        waited.await.unwrap_or(InitEnd::TimedOut)
+        Some(waited.await.unwrap_or(InitEnd::TimedOut))
     }
 }

@@ -33,8 +33,16 @@ pub struct Destination {
     pub clock: Arc<dyn Clock>,
 }
 
+/// Whose output it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Function,
+    Extension,
+}
+
 #[derive(Default)]
 struct State {
+    /// Of the function. Extensions have lines of their own.
     lines: Lines,
     /// The end of this call's log, where the caller asked for it.
     tail: Option<Vec<u8>>,
@@ -87,14 +95,16 @@ impl Capture {
         self.append(&mut state, lines.into_iter().flatten().collect());
     }
 
-    fn take_in(&self, bytes: &[u8]) {
+    /// `own` are the lines that the bytes belong to, where they are not the function's.
+    fn take_in(&self, own: Option<&mut Lines>, bytes: &[u8]) {
         let mut state = self.lock();
+        let state = &mut *state;
         let room = limits::LOG_PER_CALL.saturating_sub(state.logged).min(bytes.len());
         state.logged += room;
         state.dropped += bytes.len() - room;
         let mut events = Vec::new();
         let mut lines = 0;
-        state.lines.push(&bytes[..room], |line| {
+        own.unwrap_or(&mut state.lines).push(&bytes[..room], |line| {
             lines += 1;
             if self.to.style.keeps(&line) {
                 events.push(line);
@@ -104,7 +114,13 @@ impl Capture {
         if faults::bug("merge-lines") && events.len() > 1 {
             events = vec![events.concat()];
         }
-        self.append(&mut state, events);
+        self.append(state, events);
+    }
+
+    /// Nothing more comes of these lines.
+    fn finish(&self, own: &mut Lines) {
+        let last = own.finish().filter(|line| self.to.style.keeps(line));
+        self.append(&mut self.lock(), last.into_iter().collect());
     }
 
     /// The mark of what was dropped since the last one.
@@ -138,15 +154,17 @@ pub struct Pipe {
     ready: Receiver,
     /// The same pipe, to see what is in it at this very moment.
     now: File,
-    /// Two readers at once would put lines out of order.
-    reading: Mutex<()>,
+    /// Two readers at once would put lines out of order. With the lines of an extension; those of
+    /// a function are the capture's, because the platform ends them.
+    reading: Mutex<Option<Lines>>,
 }
 
 impl Pipe {
     /// `fd` is the read end of a pipe.
-    pub fn new(fd: OwnedFd) -> std::io::Result<Self> {
+    pub fn new(fd: OwnedFd, source: Source) -> std::io::Result<Self> {
         let now = File::from(fd.try_clone()?);
-        Ok(Self { ready: Receiver::from_owned_fd(fd)?, now, reading: Mutex::new(()) })
+        let lines = (source == Source::Extension).then(Lines::default);
+        Ok(Self { ready: Receiver::from_owned_fd(fd)?, now, reading: Mutex::new(lines) })
     }
 
     /// Takes in what is there now, in one bounded pass.
@@ -159,14 +177,19 @@ impl Pipe {
         capture: &Capture,
         mut read: impl FnMut(&mut [u8]) -> std::io::Result<usize>,
     ) -> Drained {
-        let _one = self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut own = self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut buffer = [0u8; 16 * 1024];
         let mut total = 0;
         while total < PASS {
             match read(&mut buffer) {
-                Ok(0) => return Drained::Closed,
+                Ok(0) => {
+                    if let Some(own) = own.as_mut() {
+                        capture.finish(own);
+                    }
+                    return Drained::Closed;
+                }
                 Ok(n) => {
-                    capture.take_in(&buffer[..n]);
+                    capture.take_in(own.as_mut(), &buffer[..n]);
                     total += n;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -243,8 +266,8 @@ mod tests {
     fn the_tail_is_the_last_four_kilobytes_and_platform_lines_end_partial_ones() {
         let (sink, capture) = capture();
         capture.begin_call(true);
-        capture.take_in(&b"0123456789\n".repeat(1000));
-        capture.take_in(b"no newline");
+        capture.take_in(None, &b"0123456789\n".repeat(1000));
+        capture.take_in(None, b"no newline");
         capture.platform(&Event::End { request_id: "1" });
         let tail = capture.end_call().unwrap();
         assert_eq!(tail.len(), limits::LOG_TAIL);
@@ -262,7 +285,7 @@ mod tests {
         let line =
             |level: &str| format!(r#"{{"timestamp":"2026-11-18T11:06:40Z","level":"{level}"}}"#);
         let [low, high] = [line("INFO"), line("WARN")];
-        capture.take_in(format!("{low}\n{high}\ntext\n{low}").as_bytes());
+        capture.take_in(None, format!("{low}\n{high}\ntext\n{low}").as_bytes());
         capture.platform(&Event::LogsDropped { bytes: 1 });
         let all = sink.0.lock().unwrap();
         assert_eq!(all.len(), 3, "{all:?}");
@@ -279,10 +302,10 @@ mod tests {
         let chunk = b"x".repeat(1023).into_iter().chain(*b"\n").collect::<Vec<_>>();
         let lines = limits::LOG_PER_CALL / (chunk.len() + LINE) + 10;
         for _ in 0..lines {
-            capture.take_in(&chunk);
+            capture.take_in(None, &chunk);
         }
         capture.platform(&Event::End { request_id: "1" });
-        capture.take_in(&chunk);
+        capture.take_in(None, &chunk);
         capture.begin_call(false);
         capture.platform(&Event::End { request_id: "2" });
         let all = sink.0.lock().unwrap();
@@ -294,10 +317,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_extension_has_lines_of_its_own() {
+        let (sink, capture) = capture();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let pipe = Pipe::new(reader.into(), Source::Extension).unwrap();
+        capture.take_in(None, b"the function's ");
+        writer.write_all(b"one\ntwo").unwrap();
+        drop(writer);
+        pipe.pump(&capture).await;
+        capture.take_in(None, b"line\n");
+        assert_eq!(*sink.0.lock().unwrap(), ["one", "two", "the function's line"]);
+    }
+
+    #[tokio::test]
     async fn a_pipe_is_pumped_to_its_end() {
         let (sink, capture) = capture();
         let (reader, mut writer) = std::io::pipe().unwrap();
-        let pipe = Pipe::new(reader.into()).unwrap();
+        let pipe = Pipe::new(reader.into(), Source::Function).unwrap();
         let writing = std::thread::spawn(move || {
             for i in 0..100_000 {
                 writeln!(writer, "line {i}").unwrap();

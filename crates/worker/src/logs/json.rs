@@ -18,25 +18,32 @@ pub fn line(event: &Event<'_>, at: Timestamp) -> Option<(Level, String)> {
 /// AWS: the level of each event, and that it is WARN when something did not go well.
 fn describe(event: &Event<'_>) -> Option<(Level, &'static str, Value)> {
     Some(match event {
-        Event::InitStart(identity) => (
+        Event::InitStart { init, identity } => (
             Level::Info,
             "platform.initStart",
             json!({
-                "initializationType": "on-demand",
-                "phase": "init",
+                "initializationType": init.kind,
+                "phase": init.phase,
                 "runtimeVersion": identity.runtime_version,
                 "runtimeVersionArn": identity.runtime_version_arn,
                 "functionName": identity.function,
                 "functionVersion": identity.version,
             }),
         ),
-        Event::InitRuntimeDone { status } => {
-            let record = json!({ "initializationType": "on-demand", "phase": "init" });
+        Event::InitRuntimeDone { init, status } => {
+            let record = json!({ "initializationType": init.kind, "phase": init.phase });
             let record = with_status(record, status);
             (grave(status, Level::Debug), "platform.initRuntimeDone", record)
         }
-        Event::InitReport { duration, status } => {
-            let record = json!({ "initializationType": "on-demand", "phase": "init" });
+        Event::Extension { name, state, events, error_type } => {
+            let mut record = json!({ "name": name, "state": state, "events": events });
+            if let Some(error_type) = error_type {
+                record["errorType"] = json!(error_type);
+            }
+            (Level::Info, "platform.extension", record)
+        }
+        Event::InitReport { init, duration, status } => {
+            let record = json!({ "initializationType": init.kind, "phase": init.phase });
             let mut record = with_status(record, status);
             record["metrics"] = json!({ "durationMs": rounded(millis(*duration)) });
             (grave(status, Level::Debug), "platform.initReport", record)
@@ -113,8 +120,11 @@ fn rounded(millis: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Init;
     use super::*;
     use std::time::Duration;
+
+    const INIT: Init<'_> = Init { kind: "on-demand", phase: "init" };
 
     fn written(event: Event<'_>) -> (Level, Value) {
         let (level, line) = line(&event, Timestamp::from_millis(1_795_000_000_000)).unwrap();
@@ -173,8 +183,8 @@ mod tests {
         for event in [
             Event::Report { request_id: "79b4", report: &bad },
             Event::RuntimeDone { request_id: "79b4", produced: 0, report: &bad },
-            Event::InitRuntimeDone { status: &bad.status },
-            Event::InitReport { duration: Duration::ZERO, status: &bad.status },
+            Event::InitRuntimeDone { init: INIT, status: &bad.status },
+            Event::InitReport { init: INIT, duration: Duration::ZERO, status: &bad.status },
         ] {
             let (level, event) = written(event);
             assert_eq!(level, Level::Warn, "{event}");
@@ -193,6 +203,9 @@ mod tests {
         let good = report(Status::Success);
         let done = Event::RuntimeDone { request_id: "79b4", produced: 0, report: &good };
         assert_eq!(written(done).0, Level::Debug);
-        assert_eq!(written(Event::InitRuntimeDone { status: &good.status }).0, Level::Debug);
+        assert_eq!(
+            written(Event::InitRuntimeDone { init: INIT, status: &good.status }).0,
+            Level::Debug
+        );
     }
 }

@@ -11,8 +11,8 @@ mod platform;
 mod style;
 mod text;
 
-pub use capture::{Capture, Destination, Drained, Pipe};
-pub use platform::{Event, Identity, Report, Status};
+pub use capture::{Capture, Destination, Drained, Pipe, Source};
+pub use platform::{Event, Identity, Init, Report, Status};
 pub use style::Style;
 
 use lamplight_env::Timestamp;

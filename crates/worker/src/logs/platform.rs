@@ -23,6 +23,15 @@ pub struct Identity {
     pub version: String,
 }
 
+/// Which initialisation.
+#[derive(Debug, Clone, Copy)]
+pub struct Init<'a> {
+    /// `on-demand` or `provisioned-concurrency`.
+    pub kind: &'a str,
+    /// `init`, or `invoke` where it is done again within a call.
+    pub phase: &'static str,
+}
+
 /// What is said of a call at its end.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -52,11 +61,23 @@ impl Report {
 /// One thing that the platform says.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
-    InitStart(&'a Identity),
+    InitStart {
+        init: Init<'a>,
+        identity: &'a Identity,
+    },
     InitRuntimeDone {
+        init: Init<'a>,
         status: &'a Status,
     },
+    /// How far an extension came in initialisation.
+    Extension {
+        name: &'a str,
+        state: &'a str,
+        events: &'a [&'static str],
+        error_type: Option<&'a str>,
+    },
     InitReport {
+        init: Init<'a>,
         duration: Duration,
         status: &'a Status,
     },

@@ -8,16 +8,26 @@ use std::fmt::Write as _;
 /// The line for an event. `None` where this format says nothing.
 pub fn line(event: &Event<'_>, at: Timestamp) -> Option<String> {
     Some(match event {
-        Event::InitStart(identity) => format!(
+        // AWS: written once, also when initialisation is done again within a call.
+        Event::InitStart { init, .. } if init.phase != "init" => return None,
+        Event::InitStart { identity, .. } => format!(
             "INIT_START Runtime Version: {}\tRuntime Version ARN: {}",
             identity.runtime_version, identity.runtime_version_arn
         ),
         // AWS: only written when initialisation did not go well.
         Event::InitReport { status: Status::Success, .. } => return None,
-        Event::InitReport { duration, status } => {
-            let took = millis(*duration);
-            let mut line = format!("INIT_REPORT Init Duration: {took:.2} ms\tPhase: init");
+        Event::InitReport { init, duration, status } => {
+            let (took, phase) = (millis(*duration), init.phase);
+            let mut line = format!("INIT_REPORT Init Duration: {took:.2} ms\tPhase: {phase}");
             write_status(&mut line, status);
+            line
+        }
+        Event::Extension { name, state, events, error_type } => {
+            let events = events.join(", ");
+            let mut line = format!("EXTENSION\tName: {name}\tState: {state}\tEvents: [{events}]");
+            if let Some(error_type) = error_type {
+                let _ = write!(line, "\tError Type: {error_type}");
+            }
             line
         }
         Event::Start { request_id, version, .. } => {
@@ -69,6 +79,7 @@ fn write_status(line: &mut String, status: &Status) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Init;
     use super::*;
     use std::time::Duration;
 
@@ -104,13 +115,26 @@ mod tests {
     #[test]
     fn an_initialisation_is_reported_when_it_failed() {
         let report = |status: &Status| {
-            written(Event::InitReport { duration: Duration::from_millis(1236), status })
+            let init = Init { kind: "on-demand", phase: "init" };
+            written(Event::InitReport { init, duration: Duration::from_millis(1236), status })
         };
         assert_eq!(
             report(&Status::Timeout).unwrap(),
             "INIT_REPORT Init Duration: 1236.00 ms\tPhase: init\tStatus: timeout"
         );
         assert_eq!(report(&Status::Success), None);
+    }
+
+    #[test]
+    fn extensions_are_listed_with_what_they_wait_for() {
+        let written = |events, error_type| {
+            written(Event::Extension { name: "spy", state: "Ready", events, error_type }).unwrap()
+        };
+        assert_eq!(
+            written(&["INVOKE", "SHUTDOWN"], None),
+            "EXTENSION\tName: spy\tState: Ready\tEvents: [INVOKE, SHUTDOWN]"
+        );
+        assert!(written(&[], Some("Spy.Bad")).ends_with("Events: []\tError Type: Spy.Bad"));
     }
 
     #[test]

@@ -97,6 +97,16 @@ impl Machine {
         !matches!(self.phase, Phase::Ready | Phase::ResponseSent)
     }
 
+    /// Whether it has ever asked for an event.
+    pub fn has_initialised(&self) -> bool {
+        !matches!(self.phase, Phase::Started | Phase::InitError)
+    }
+
+    /// Whether it asks for an event.
+    pub fn is_waiting(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
     /// `GET /runtime/invocation/next`.
     pub fn next(&mut self) -> Result<Asked, Refusal> {
         let asked = match &self.phase {

@@ -4,18 +4,26 @@
 //! came through. Everything that arrives here is hostile: bodies are bounded, ids are checked
 //! against the one call that runs, and a request that makes no sense gets AWS's refusal.
 
+mod extension_api;
+mod extension_server;
+mod extensions;
 mod machine;
 mod metadata;
 mod response;
 mod server;
 
 use bytes::Bytes;
+pub use extension_api::Reason;
+use extensions::Extensions;
+pub use extensions::{Kind, MOST as MOST_EXTENSIONS};
+use lamplight_env::Random;
 use lamplight_rpc::Invocation;
 pub use machine::Refusal;
 use machine::{Asked, Machine};
 pub use metadata::Metadata;
 pub use server::serve;
-use std::sync::{Mutex, MutexGuard};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// An event on its way to the runtime.
@@ -65,28 +73,61 @@ struct Inner {
     on_answer: Option<oneshot::Sender<Answer>>,
     /// The caller's end of a streamed response.
     stream: Option<mpsc::Sender<Bytes>>,
+    extensions: Extensions,
+    /// Open requests of extensions for an event, by identifier.
+    turns: HashMap<String, oneshot::Sender<Bytes>>,
+    /// Events for extensions that have not come for them yet.
+    untaken: HashMap<String, Bytes>,
+    /// What extensions are told once everything is to end.
+    ending: Option<Bytes>,
+}
+
+/// What extensions are told of their function.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    pub account: String,
+    pub function: String,
+    /// `$LATEST` or a version's number.
+    pub version: String,
+    pub handler: String,
 }
 
 /// The shell around the state machine: channels between the sockets and the environment.
-#[derive(Default)]
 pub struct RuntimeApi {
+    about: About,
+    random: Arc<dyn Random>,
     inner: Mutex<Inner>,
     /// A stream has ended, one way or the other.
     stream_over: Notify,
+    /// The runtime or an extension has gone on.
+    changed: Notify,
     /// Held while a body comes in: a runtime sends one at a time, and many at once would only fill
     /// the memory of the server.
     upload: tokio::sync::Mutex<()>,
 }
 
 impl RuntimeApi {
+    pub fn new(about: About, random: Arc<dyn Random>) -> Self {
+        Self {
+            about,
+            random,
+            inner: Mutex::default(),
+            stream_over: Notify::new(),
+            changed: Notify::new(),
+            upload: tokio::sync::Mutex::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// A runtime process is about to be started. Resolves when it has initialised or failed to.
-    pub fn restart(&self) -> oneshot::Receiver<Init> {
+    /// A runtime process is about to be started, after the external extensions of these names.
+    /// Resolves when all have initialised, or the runtime failed to.
+    pub fn restart(&self, extensions: &[String]) -> oneshot::Receiver<Init> {
         let (sender, receiver) = oneshot::channel();
-        *self.lock() = Inner { on_init: Some(sender), ..Inner::default() };
+        let extensions = Extensions::expecting(extensions);
+        *self.lock() = Inner { on_init: Some(sender), extensions, ..Inner::default() };
         receiver
     }
 
@@ -100,6 +141,7 @@ impl RuntimeApi {
         let (sender, receiver) = oneshot::channel();
         inner.on_answer = Some(sender);
         inner.stream.clone_from(&delivery.call.stream);
+        inner.tell_extensions(&delivery);
         let unsent = match inner.waiter.take() {
             Some(waiter) => waiter.send(delivery).err(),
             None => Some(delivery),
@@ -140,12 +182,17 @@ impl RuntimeApi {
             return Ok(Some(receiver));
         }
         match inner.machine.next()? {
-            Asked::Initialised => inner.settle_init(Init::Done),
+            Asked::Initialised => {
+                inner.extensions.close();
+                inner.settle_init_if_ready();
+            }
             Asked::GaveUp => inner.settle_answer(Answer::Truncated),
             Asked::Later => return Ok(None),
             Asked::Free | Asked::Again => {}
         }
         inner.waiter = Some(sender);
+        drop(inner);
+        self.changed.notify_waiters();
         Ok(Some(receiver))
     }
 
@@ -214,6 +261,13 @@ impl Inner {
         if let Some(caller) = self.on_answer.take() {
             // The call may have timed out in this moment; its answer is then nobody's.
             let _ = caller.send(answer);
+        }
+    }
+
+    /// AWS: initialisation is over when the runtime and all extensions have asked for an event.
+    fn settle_init_if_ready(&mut self) {
+        if self.machine.has_initialised() && self.extensions.are_ready() {
+            self.settle_init(Init::Done);
         }
     }
 

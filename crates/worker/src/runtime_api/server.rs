@@ -2,7 +2,7 @@
 
 use super::metadata::{self, Metadata};
 use super::response::response;
-use super::{Answer, Delivery, Refusal, RuntimeApi};
+use super::{Answer, Delivery, Refusal, RuntimeApi, extension_server};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// A runtime needs one connection, extensions and threads a few more.
-const CONNECTIONS: usize = 16;
+/// A runtime needs one connection, each extension two, threads a few more.
+const CONNECTIONS: usize = 48;
 /// AWS: error documents over this are cut; a legitimate one is far smaller.
 const ERROR_BODY: usize = 1024 * 1024;
 /// What is read ahead from a connection: a head with AWS's largest header (64 KB of error cause)
@@ -73,6 +73,9 @@ async fn handle(api: &RuntimeApi, request: Request<Incoming>) -> Reply {
     let path = head.uri.path();
     if matches!(path, "/ping" | "/2018-06-01/ping") {
         return reply(StatusCode::OK, "text/plain", "pong");
+    }
+    if let Some(path) = path.strip_prefix(extension_server::PREFIX) {
+        return extension_server::handle(api, &head.method, path, &head.headers, body).await;
     }
     let Some(path) = path.strip_prefix("/2018-06-01/runtime/") else {
         return reply(StatusCode::NOT_FOUND, "text/plain", "404 page not found\n");
@@ -202,7 +205,7 @@ pub(super) fn accepted() -> Reply {
     reply(StatusCode::ACCEPTED, "application/json", "{\"status\":\"OK\"}\n")
 }
 
-fn refuse(refusal: &Refusal) -> Reply {
+pub(super) fn refuse(refusal: &Refusal) -> Reply {
     let body = serde_json::json!({
         "errorMessage": refusal.message,
         "errorType": refusal.error_type,
@@ -211,7 +214,11 @@ fn refuse(refusal: &Refusal) -> Reply {
     reply(status, "application/json", body.to_string())
 }
 
-fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+pub(super) fn reply(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Reply {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert("content-type", HeaderValue::from_static(content_type));
