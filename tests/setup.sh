@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 venv=$PWD/.venv
 awslambdaric=awslambdaric==4.2.2
 node_client=aws-lambda-ric@3.3.0
+sqs_consumer="sqs-consumer@12.0.0 @aws-sdk/client-sqs@3"
 recipe=$(cat tests/requirements.txt tests/setup.sh | sha256sum | cut -c1-16)
 stamp=$venv/made-from-$recipe
 [ -e "$stamp" ] && exit 0
@@ -45,6 +46,12 @@ rm -f "$venv"/made-from-*
 say "Python packages"
 "$venv/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt
 
+# The last release that speaks to SQS in the query protocol, as older SDKs in the field do.
+[ -d "$venv/older-botocore" ] ||
+    "$venv/bin/pip" install -q --disable-pip-version-check --no-deps \
+        --target "$venv/older-botocore" botocore==1.31.80 >"$venv/pip.log" 2>&1 ||
+    lacks older-botocore "pip could not install it: $(tail -n 1 "$venv/pip.log")"
+
 # The official runtime clients, as their authors ship them.
 "$venv/bin/pip" install -q --disable-pip-version-check "$awslambdaric" >"$venv/pip.log" 2>&1 ||
     lacks awslambdaric "pip could not install it: $(tail -n 1 "$venv/pip.log")"
@@ -73,6 +80,9 @@ else
     done
     mkdir -p "$venv/node"
     say "Node packages; a native part is compiled, which takes a minute"
+    # shellcheck disable=SC2086
+    npm install --silent --no-audit --no-fund --prefix "$venv/node-sqs" $sqs_consumer \
+        >"$venv/npm.log" 2>&1 </dev/null || lacks sqs-consumer "npm could not install it"
     if npm install --silent --no-audit --no-fund --prefix "$venv/node" "$node_client" \
         >"$venv/npm.log" 2>&1 </dev/null &&
         [ -e "$venv/node/node_modules/aws-lambda-ric/dist/rapid-client.node" ]; then

@@ -23,6 +23,7 @@ use lamplight_env::Env;
 use lamplight_rpc::{Catalog, CodeSource, Documents, Images, Layers, Manager, Objects};
 use lamplight_services::iam::Iam;
 use lamplight_services::logs::Logs;
+use lamplight_services::sqs::Sqs;
 use lamplight_services::sts::Sts;
 use std::sync::Arc;
 
@@ -53,6 +54,7 @@ pub struct Parts {
     pub functions: Arc<Functions>,
     pub logs: Arc<Logs>,
     pub iam: Arc<Iam>,
+    pub sqs: Arc<Sqs>,
     pub sts: Sts,
     pub downloads: Downloads,
 }

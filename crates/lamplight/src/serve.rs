@@ -13,11 +13,13 @@ use lamplight_control::placement::OneMachine;
 use lamplight_env::{Env, Tasks, faults};
 use lamplight_frontend::auth::{Caller, Keys};
 use lamplight_frontend::{Auth, Downloads, FunctionDocuments, Functions, Guests, Options, Parts};
+use lamplight_model::Scope;
 use lamplight_remote::{ObjectStore, Registries};
 use lamplight_rpc::{Documents, LogSink, Worker};
 use lamplight_sandbox::{Launcher, Mode, Swept};
 use lamplight_services::iam::Iam;
 use lamplight_services::logs::Logs;
+use lamplight_services::sqs::Sqs;
 use lamplight_services::sts::{SealingKey, Sessions, Sts};
 use lamplight_store::Store;
 use lamplight_wire::sigv4::Secret;
@@ -148,6 +150,9 @@ impl Server {
                 .map_err(anyhow::Error::msg)?;
 
         let identities = Identities::new(&documents, &credentials, &env);
+        let home =
+            Scope { account: credentials.account.clone(), region: config.region.as_str().into() };
+        let sqs = Sqs::new(Arc::clone(&documents), Arc::clone(&store.meta) as _, env.clone());
         // Parsed now, so that no first caller waits for it.
         lamplight_wire::services();
 
@@ -166,6 +171,7 @@ impl Server {
                 enforce: config.enforce,
             },
             auth: auth(&config, &credentials, &identities),
+            sqs: Arc::clone(&sqs),
             sts: Sts::new(Arc::clone(&identities.iam), Arc::clone(&identities.sessions)),
             iam: identities.iam,
             catalog: Arc::clone(&catalog) as _,
@@ -181,6 +187,7 @@ impl Server {
             env: front_env,
         });
         agent.set_guests(Arc::new(Guests::new(Arc::clone(&parts))));
+        sqs.resume(&home);
         // From here on environments may be made, which have to have everything.
         catalog.start();
         front.spawn(lamplight_frontend::serve(listener, parts));

@@ -39,7 +39,11 @@ pub fn check(
         if let Some(subject) = subject::of(&asked, &call.input) {
             let mut context = context(parts, head, (caller, scope));
             subject.describe(&mut context);
-            let policy = subject.function.as_ref().and_then(|function| policy(parts, function));
+            let policy = match (&subject.function, &subject.queue) {
+                (Some(function), _) => policy(parts, function),
+                (None, Some(queue)) => policy_of_queue(parts, scope, queue),
+                (None, None) => None,
+            };
             ask(parts, caller, policy, (&subject, &context))?;
         }
         if service == "lambda" {
@@ -129,6 +133,13 @@ fn ask(
 fn with_article(source: Source) -> String {
     let article = if source == Source::Identity { "an" } else { "a" };
     format!("{article} {}", source.name())
+}
+
+/// The policy of a queue. One that cannot be read lets nobody in.
+fn policy_of_queue(parts: &Parts, scope: &Scope, url: &str) -> Option<Document> {
+    let text = parts.sqs.policy(scope, url)?;
+    let read = Document::parse(&text, Kind::Resource);
+    read.inspect_err(|error| tracing::warn!(url, %error, "a queue's policy cannot be read")).ok()
 }
 
 /// The resource policy of a function. One that cannot be read lets nobody in.

@@ -10,6 +10,7 @@
 use lamplight_model::{FunctionRef, LayerArn, LayerVersionArn, Qualifier, Scope};
 use lamplight_services::iam::evaluate::Context;
 use lamplight_services::logs::group_arn;
+use lamplight_services::sqs::queue_arn;
 use serde_json::{Map, Value};
 
 /// AWS: these are about whoever asks, where they name no user.
@@ -22,13 +23,15 @@ pub struct Subject {
     pub resource: String,
     /// Whose resource policy has a say.
     pub function: Option<FunctionRef>,
+    /// The URL of the queue whose policy has a say.
+    pub queue: Option<String>,
     keys: Vec<(String, Vec<String>)>,
 }
 
 impl Subject {
     pub fn new(action: &str, resource: &str) -> Self {
         let (action, resource) = (action.to_owned(), resource.to_owned());
-        Self { action, resource, function: None, keys: Vec::new() }
+        Self { action, resource, function: None, queue: None, keys: Vec::new() }
     }
 
     fn set(&mut self, key: &str, values: Vec<String>) {
@@ -101,6 +104,7 @@ pub fn of(asked: &Asked<'_>, input: &Map<String, Value>) -> Option<Subject> {
             }
         }
         "lambda" => lambda(&mut subject, operation, scope, input),
+        "sqs" => sqs(&mut subject, operation, scope, input),
         _ => {}
     }
     tags(&mut subject, input);
@@ -194,6 +198,21 @@ fn lambda(subject: &mut Subject, operation: &str, scope: &Scope, input: &Map<Str
         if let Some(ids) = texts(vpc.and_then(|vpc| vpc.get(member))) {
             subject.set(key, ids);
         }
+    }
+}
+
+fn sqs(subject: &mut Subject, operation: &str, scope: &Scope, input: &Map<String, Value>) {
+    let text = |name: &str| input.get(name).and_then(Value::as_str).filter(|t| !t.is_empty());
+    // AWS: a batch is allowed like what it is made of.
+    subject.action = format!("sqs:{}", operation.strip_suffix("Batch").unwrap_or(operation));
+    if let Some(url) = text("QueueUrl") {
+        subject.resource = queue_arn(url, scope).unwrap_or("*".to_owned());
+        subject.queue = Some(url.to_owned());
+    } else if let Some(name) = text("QueueName") {
+        subject.resource = queue_arn(name, scope).unwrap_or("*".to_owned());
+        subject.queue = Some(name.to_owned());
+    } else if let Some(arn) = text("SourceArn") {
+        subject.resource = in_our_words(arn);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::auth::Caller;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use lamplight_model::Scope;
-use lamplight_services::{iam, logs, sts};
+use lamplight_services::{iam, logs, sqs, sts};
 use lamplight_wire::{ApiError, Call, Output};
 use serde_json::{Map, Value};
 use std::convert::Infallible;
@@ -46,6 +46,7 @@ pub fn served(service: &str) -> &'static [&'static str] {
         "iam" => iam::OPERATIONS,
         "lambda" => lambda::OPERATIONS,
         "logs" => logs::OPERATIONS,
+        "sqs" => sqs::OPERATIONS,
         "sts" => sts::OPERATIONS,
         _ => &[],
     }
@@ -68,6 +69,10 @@ pub async fn call(
     match service {
         "iam" => parts.iam.call(operation, caller, &call.input).await.map(Answer::from),
         "logs" => parts.logs.call(operation, scope, call.input).await.map(Answer::from),
+        "sqs" => {
+            let asked = sqs::Asked { caller, scope, base: &base(head) };
+            parts.sqs.call(operation, asked, &call.input).await.map(Answer::from)
+        }
         "sts" => {
             let context = access::context(parts, head, (caller, scope));
             parts.sts.call(operation, caller, &call.input, &context).map(Answer::from)
@@ -79,6 +84,12 @@ pub async fn call(
             lambda::call(operation, &request).await
         }
     }
+}
+
+/// The address by which the client reached the server, for URLs it is to come back by.
+fn base(head: &http::request::Parts) -> String {
+    let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    format!("http://{}", host.unwrap_or("localhost"))
 }
 
 /// A modelled operation that this server does not have yet.

@@ -41,15 +41,14 @@ pub fn encode_error(
     let mut response = response(status, request_id, body);
     set_content_type(&mut response, protocol);
     // AWS: SDKs that knew the service by its query protocol go on finding the codes it had there.
-    if let Some(older) = service.and_then(older_dialect)
-        && let Some((_, traits)) = older.error(&error.code)
-        && let Some(code) = &traits.code
-        && let Ok(value) = HeaderValue::from_str(&format!(
-            "{code};{}",
-            if traits.sender_fault { "Sender" } else { "Receiver" }
-        ))
-    {
-        response.headers_mut().insert("x-amzn-query-error", value);
+    if let Some(older) = service.and_then(older_dialect) {
+        let traits = older.error(&error.code).map(|(_, traits)| traits);
+        let code = traits.and_then(|traits| traits.code.as_deref());
+        let code = code.unwrap_or_else(|| query_code(&error.code));
+        let fault = if status < 500 { "Sender" } else { "Receiver" };
+        if let Ok(value) = HeaderValue::from_str(&format!("{code};{fault}")) {
+            response.headers_mut().insert("x-amzn-query-error", value);
+        }
     }
     if protocol == Protocol::RestJson {
         if let Ok(code) = HeaderValue::from_str(&error.code) {
