@@ -5,6 +5,7 @@
 mod alias;
 mod arn;
 mod bundle;
+pub mod event_pattern;
 mod function;
 mod layer;
 pub mod limits;
