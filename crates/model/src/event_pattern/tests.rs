@@ -1,3 +1,5 @@
+//! Patterns and what they match.
+
 use super::*;
 use serde_json::json;
 

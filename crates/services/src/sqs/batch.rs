@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 /// AWS: entries of one batch.
 const MOST: usize = 10;
 
+/// An entry's id, and its members.
+pub(super) type Entry<'c> = (&'c str, &'c Map<String, Value>);
+
 /// What became of the entries of a batch, in their order.
 #[derive(Default)]
 pub(super) struct Results {
@@ -37,10 +40,7 @@ impl Results {
 }
 
 /// The entries with their ids. `entry` is what AWS calls one.
-pub(super) fn entries<'c>(
-    call: &'c Call<'_>,
-    entry: &str,
-) -> Result<Vec<(&'c str, &'c Map<String, Value>)>, ApiError> {
+pub(super) fn entries<'c>(call: &'c Call<'_>, entry: &str) -> Result<Vec<Entry<'c>>, ApiError> {
     let given = call.input.get("Entries").and_then(Value::as_array);
     let given: Vec<_> = given.into_iter().flatten().filter_map(Value::as_object).collect();
     if given.is_empty() {
