@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod campaign;
 mod codegen;
 mod licences;
 mod tidy;
@@ -13,11 +14,12 @@ fn main() -> ExitCode {
         None => ("", [].as_slice()),
     };
     let outcome = match dish {
+        "campaign" => campaign::run(rest),
         "codegen" => codegen::run(rest),
         "licences" => licences::run(rest),
         "tidy" => tidy::run(rest),
         other => Err(anyhow::anyhow!(
-            "unknown task {other:?}; there are: codegen [--botocore DIR], licences, tidy"
+            "unknown task {other:?}; there are: campaign NAME|all, codegen [--botocore DIR], licences, tidy"
         )),
     };
     match outcome {

@@ -26,7 +26,7 @@ pub const BUGS: &[(&str, &str)] = &[
     ("leak-descriptor", "each sandbox leaves a descriptor open in the server"),
     ("skip-reaping", "the jail's process is not waited for"),
     ("forget-memory", "running out of memory is taken for any other crash"),
-    ("late-kill", "a call that is over its time is ended half a second late"),
+    ("late-kill", "a call that is over its time is ended three seconds late"),
     ("no-request-timeout", "clients may take for ever to send a request"),
     ("follow-dots", "archives may name paths outside of their directory"),
     ("allow-rare-sockets", "the system call filter lets every socket family pass"),

@@ -6,7 +6,7 @@ use crate::body::{self, Allowance, Bodies, Refused};
 use crate::stalling::Stalling;
 use bytes::Bytes;
 use http::request::Parts as Head;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
@@ -116,6 +116,15 @@ async fn handle(parts: &Arc<Parts>, bodies: &Bodies, request: Request<Incoming>)
     let request_id = parts.env.random.uuid();
     let arrived = parts.env.clock.now();
     let (mut head, body) = request.into_parts();
+    if !framed_plainly(&head) {
+        let error = ApiError::new(
+            "SerializationException",
+            "A request's Transfer-Encoding must be chunked.",
+        );
+        let mut refused = refusal(None, &error.with_status(400), &request_id);
+        refused.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        return refused;
+    }
     if head.uri.path() == "/_lamplight/health" {
         return Response::new(whole(Bytes::from_static(b"ok\n")));
     }
@@ -140,6 +149,17 @@ async fn handle(parts: &Arc<Parts>, bodies: &Bodies, request: Request<Incoming>)
     match answer(parts, (&head, body), (&route, arrived), &request_id).await {
         Ok(reply) => reply,
         Err(error) => refusal(Some(service), &error, &request_id),
+    }
+}
+
+/// Whether everybody on the way reads the end of the body at the same place. hyper takes a coding of
+/// which the last part is `chunked`; a proxy before us may not, and see another request in it.
+fn framed_plainly(head: &Head) -> bool {
+    let mut codings = head.headers.get_all(http::header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
     }
 }
 

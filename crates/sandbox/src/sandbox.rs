@@ -188,7 +188,7 @@ impl Sandbox {
     /// go of one (a dead disk), and only [`Self::destroy`] is right then.
     pub async fn kill_all(&self) -> bool {
         if faults::bug("late-kill") {
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            tokio::time::sleep(std::time::Duration::from_secs(3)).await;
         }
         self.control.kill_all().await
     }

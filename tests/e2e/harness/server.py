@@ -15,8 +15,15 @@ from . import aws, leftovers, place
 class Server:
     """One data directory and the server on it. Can be killed and started again."""
 
-    def __init__(self, *arguments, isolation=None, data_dir=None, environment=None, config=None):
+    def __init__(self, *arguments, isolation=None, data_dir=None, environment=None, config=None,
+                 user=None):  # fmt: skip
         self.home = pathlib.Path(data_dir or tempfile.mkdtemp(prefix="lamplight-e2e-"))
+        self.binary = place.binary()
+        self.user = user
+        if user is not None:
+            # An ordinary user may not see where the checkout is.
+            self.binary = pathlib.Path(shutil.copy(self.binary, self.home / "lamplight"))
+            os.chown(self.home, user, user)
         self.data_dir = self.home / "data"
         self.log_path = self.home / "server.log"
         self.isolation = isolation or place.isolation()
@@ -31,7 +38,7 @@ class Server:
 
     def command(self):
         return [
-            str(place.binary()), "serve", "--data-dir", str(self.data_dir),
+            str(self.binary), "serve", "--data-dir", str(self.data_dir),
             "--listen", "127.0.0.1:0", "--isolation", self.isolation, *self.arguments,
         ]  # fmt: skip
 
@@ -58,6 +65,9 @@ class Server:
                 stdout=log,
                 stderr=log,
                 env={**clean_environment(), **self.environment},
+                user=self.user,
+                group=self.user,
+                extra_groups=None if self.user is None else [],
                 # The terminal's Ctrl-C is for pytest; it ends the server in its own time.
                 start_new_session=True,
                 # A shell's background jobs ignore SIGINT, and children inherit that.

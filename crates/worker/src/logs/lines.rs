@@ -101,6 +101,12 @@ impl Partial {
 
     fn take(&mut self, mark: &str) -> String {
         let mut text = String::from_utf8_lossy(&self.bytes).into_owned();
+        // What replaces invalid bytes is longer than they are. The mark has its room too, or the
+        // log would cut it off.
+        let mark = if text.len() > limits::LOG_EVENT { CUT } else { mark };
+        if !mark.is_empty() {
+            text.truncate(text.floor_char_boundary(limits::LOG_EVENT - mark.len()));
+        }
         text.push_str(mark);
         // Keeps a small buffer and gives a large one back.
         self.bytes.clear();
@@ -137,7 +143,14 @@ mod tests {
         let out = all(&[&long, &long, b"\nnext\n"]);
         assert_eq!(out.len(), 2);
         assert!(out[0].ends_with(CUT));
-        assert_eq!(out[0].len(), limits::LOG_EVENT + CUT.len());
+        assert_eq!(out[0].len(), limits::LOG_EVENT);
+        assert_eq!(out[1], "next");
+    }
+
+    #[test]
+    fn what_replaces_invalid_bytes_is_bounded_too() {
+        let out = all(&[&vec![0xff; limits::LOG_EVENT], b"\nnext\n"]);
+        assert!(out[0].ends_with(CUT) && out[0].len() <= limits::LOG_EVENT);
         assert_eq!(out[1], "next");
     }
 

@@ -5,11 +5,15 @@ mod escape;
 mod hold;
 #[allow(unsafe_code, reason = "hostile programs use raw system calls")]
 mod raw;
+mod serve;
 mod strain;
 
 use std::io::{Read, Write};
 
 fn main() {
+    if let Ok(api) = std::env::var("AWS_LAMBDA_RUNTIME_API") {
+        return serve::serve(&api).expect("the Runtime API answers");
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
