@@ -30,5 +30,7 @@ pub use lamplight_init::protocol::Program;
 pub use launcher::{FIRST_HOST_ID, Launcher};
 pub use preflight::{Check, Severity, modes, preflight};
 pub use sandbox::Sandbox;
-pub use spec::{Bind, Egress, Exit, Mode, Options, Prefix, ProgramName, Running, Spec, System};
+pub use spec::{
+    Bind, Egress, Exit, Mode, Options, Prefix, ProgramName, Rates, Running, Spec, System,
+};
 pub use sweep::{Swept, sweep};

@@ -34,7 +34,24 @@ pub enum Egress {
     /// Loopback of the sandbox only.
     Denied,
     /// Public IPv4 addresses, and DNS at `resolvers`.
-    Internet { resolvers: Vec<IpAddr>, also_blocked: Vec<Prefix> },
+    Internet { resolvers: Vec<IpAddr>, also_blocked: Vec<Prefix>, rates: Rates },
+}
+
+/// What one sandbox may send, far above what functions do and far below what hurts the neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Of all kinds. One that was quiet may send as many at once.
+    pub packets_per_second: u32,
+    /// New ones, answered or not, DNS too. Twice as many at once.
+    pub connections_per_second: u32,
+    /// What the kernel tracks of one sandbox, connections of the last two minutes too.
+    pub connections: u32,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { packets_per_second: 50_000, connections_per_second: 1_000, connections: 16_384 }
+    }
 }
 
 /// A range of addresses, such as `10.0.0.0/8`.

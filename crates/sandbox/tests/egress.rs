@@ -1,11 +1,13 @@
 //! What a sandbox reaches of the world: a host and an internet made of network namespaces, so that
-//! this machine's own network is not touched (case S11).
+//! this machine's own network is not touched (cases S11 and S12).
 
 mod support;
 
 use lamplight_init::netlink::{Socket, links};
-use lamplight_sandbox::{Egress, Mode, Prefix};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use lamplight_sandbox::{Egress, Mode, Prefix, Rates};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use support::leftovers::leftovers;
 use support::{Bench, is_root, probe, run, skip};
@@ -48,11 +50,49 @@ fn internet(tell: &mpsc::Sender<i32>, linked: &mpsc::Receiver<()>) {
     let _ = linked.recv();
 }
 
+/// Datagrams that have come through.
+static ARRIVED: AtomicU32 = AtomicU32::new(0);
+
 fn serve() {
     for port in [80, 53] {
         let listener = TcpListener::bind(("0.0.0.0", port)).unwrap();
-        std::thread::spawn(move || listener.incoming().for_each(drop));
+        std::thread::spawn(move || {
+            // Held, so that they count as long as the sandbox holds them.
+            let held: Vec<_> = listener.incoming().flatten().map(redirect).collect();
+            drop(held);
+        });
     }
+    let names = UdpSocket::bind(("0.0.0.0", 53)).unwrap();
+    std::thread::spawn(move || {
+        let mut query = [0u8; 512];
+        while let Ok((length, from)) = names.recv_from(&mut query) {
+            // The question again, as an answer of one record: the metadata address.
+            let mut answer = query[..length].to_vec();
+            answer[2..8].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1]);
+            answer.extend(b"\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x04");
+            answer.extend(PRIVATE[1].octets());
+            let _ = names.send_to(&answer, from);
+        }
+    });
+    let sink = UdpSocket::bind(("0.0.0.0", 9)).unwrap();
+    std::thread::spawn(move || {
+        while sink.recv(&mut [0u8; 16]).is_ok() {
+            ARRIVED.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+}
+
+/// Sends whoever asks something to the metadata address.
+fn redirect(stream: TcpStream) -> TcpStream {
+    let mut answering = stream.try_clone().unwrap();
+    std::thread::spawn(move || {
+        if answering.read(&mut [0u8; 512]).is_ok_and(|length| length > 0) {
+            let place = format!("HTTP/1.1 302 Found\r\nLocation: http://{}/\r\n\r\n", PRIVATE[1]);
+            let _ = answering.write_all(place.as_bytes());
+            let _ = answering.shutdown(std::net::Shutdown::Write);
+        }
+    });
+    stream
 }
 
 #[test]
@@ -86,6 +126,7 @@ fn world() {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(reach());
+    runtime.block_on(floods());
     drop(link);
     internet.join().unwrap();
 }
@@ -96,6 +137,7 @@ async fn reach() {
     let egress = Egress::Internet {
         resolvers: vec![ROUTER.into()],
         also_blocked: also_blocked.map(prefix).to_vec(),
+        rates: Rates::default(),
     };
     let bench = Bench::with_egress(Mode::Namespaces, egress);
     let (sandbox, neighbour) = (bench.sandbox("out").await, bench.sandbox("next").await);
@@ -136,6 +178,12 @@ async fn reach() {
     }
     let (text, _) = run(&sandbox, probe(&sandbox, &["connect", "[fd00:ec2::254]:80"])).await;
     assert!(!text.contains("=0"), "{text}");
+    // By a name that has come to mean another address, and by a redirect.
+    let public = format!("{PUBLIC}:80");
+    for way in [vec!["resolve"], vec!["follow", &public]] {
+        let (text, _) = run(&sandbox, probe(&sandbox, &way)).await;
+        assert_eq!(text, format!("{}:80={}\n", PRIVATE[1], libc::ECONNREFUSED), "{way:?}");
+    }
 
     sandbox.destroy().await;
     neighbour.destroy().await;
@@ -144,4 +192,37 @@ async fn reach() {
     let remaining: Vec<_> = remaining.iter().filter_map(|answer| links::name_of(answer)).collect();
     assert!(!remaining.iter().any(|(_, name)| name.starts_with("ll")), "{remaining:?}");
     bench.launcher.shut_down().await;
+}
+
+/// S12: one sandbox's floods end at its bounds, and its neighbour's connections do not.
+async fn floods() {
+    let few = Rates { packets_per_second: 20, ..Rates::default() };
+    let slow = Rates { connections_per_second: 10, ..Rates::default() };
+    let narrow = Rates { connections: 15, ..Rates::default() };
+    let public = format!("{PUBLIC}:80");
+    for rates in [few, slow, narrow] {
+        let egress = Egress::Internet { resolvers: Vec::new(), also_blocked: Vec::new(), rates };
+        let bench = Bench::with_egress(Mode::Namespaces, egress);
+        let (sandbox, neighbour) = (bench.sandbox("flood").await, bench.sandbox("calm").await);
+        if rates == few {
+            let sink = format!("{PUBLIC}:9");
+            let before = ARRIVED.load(Ordering::Relaxed);
+            let (text, _) = run(&sandbox, probe(&sandbox, &["flood", &sink, "20000"])).await;
+            assert_eq!(text, "sent=20000\n");
+            let arrived = ARRIVED.load(Ordering::Relaxed) - before;
+            assert!((1..10_000).contains(&arrived), "{arrived}");
+        } else {
+            let (text, _) = run(&sandbox, probe(&sandbox, &["dial", &public, "200"])).await;
+            let (open, errno) = text.trim().split_once(' ').unwrap();
+            let open: u32 = open.parse().unwrap();
+            let most = if rates == slow { 150 } else { rates.connections };
+            assert!((1..=most).contains(&open), "{rates:?}: {text}");
+            assert_eq!(errno, libc::ECONNREFUSED.to_string(), "{rates:?}");
+        }
+        let (text, _) = run(&neighbour, probe(&neighbour, &["dial", &public, "1"])).await;
+        assert_eq!(text, "1 0\n", "{rates:?}: the neighbour");
+        sandbox.destroy().await;
+        neighbour.destroy().await;
+        bench.launcher.shut_down().await;
+    }
 }

@@ -10,7 +10,7 @@ use crate::data_dir::DataDir;
 use anyhow::{Context, Result, bail};
 use lamplight_model::{AccountId, limits};
 use lamplight_remote::S3;
-use lamplight_sandbox::{Egress, Mode, Prefix};
+use lamplight_sandbox::{Egress, Mode, Prefix, Rates};
 use lamplight_wire::sigv4::{Credentials, Secret};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -128,7 +128,7 @@ fn egress(network: file::Network) -> Result<Egress> {
             })
         })
         .collect::<Result<_>>()?;
-    Ok(Egress::Internet { resolvers, also_blocked })
+    Ok(Egress::Internet { resolvers, also_blocked, rates: Rates::default() })
 }
 
 fn zone(zone: Option<String>) -> Result<Option<String>> {

@@ -3,10 +3,11 @@
 //! Addresses: each instance takes one /16 out of 100.64.0.0/10, each sandbox a /31 in it (the
 //! host's end is even, the sandbox's odd). All rules stand on the host's side, by interface name,
 //! so nothing inside can change them, and they see addresses after DNS. There is no IPv6: the links
-//! have it switched off.
+//! have it switched off. What one sandbox sends is bounded, so that a flood stays its own.
 //!
 //! Sets `net.ipv4.ip_forward` when it is off, and leaves it on: others may rely on it by then.
 
+mod rule;
 mod table;
 
 use crate::{Egress, Prefix};
@@ -50,7 +51,7 @@ impl Network {
     /// # Errors
     /// Without the right to administer the network.
     pub(crate) fn set_up(instance: &str, egress: &Egress) -> io::Result<Option<Self>> {
-        let Egress::Internet { resolvers, also_blocked } = egress else { return Ok(None) };
+        let Egress::Internet { resolvers, also_blocked, rates } = egress else { return Ok(None) };
         let base = free_block(instance)?;
         let blocked = BLOCKED.iter().copied().chain(also_blocked.iter().filter_map(v4));
         let plan = table::Plan {
@@ -59,6 +60,7 @@ impl Network {
             pool: (Ipv4Addr::from(base), 16),
             resolvers: resolvers.iter().filter_map(only_v4).collect(),
             blocked: blocked.collect(),
+            rates: *rates,
         };
         table::load(&plan)?;
         if std::fs::read_to_string(FORWARD)?.trim() == "0" {

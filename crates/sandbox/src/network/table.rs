@@ -1,16 +1,24 @@
 //! The packet filter table, in the kernel's own language (nf_tables over netlink).
 //!
 //! ```text
+//! raw          from a sandbox: foreign source: drop; too many packets: drop (before connections
+//!              are tracked, so that a flood costs neither)
 //! forward      from a sandbox: go to `leaving`
 //!              to a sandbox: answers only
-//! leaving      foreign source: drop; resolvers' port 53: pass; blocked networks: refuse
-//! input        from a sandbox: resolvers' port 53 passes, all else is refused
+//! leaving      too many new connections, or too many at all: refuse
+//!              resolvers' port 53: pass; blocked networks: refuse
+//! input        from a sandbox: as `leaving`, but only resolvers' port 53 passes
 //! refused      TCP: reset; all else: ICMP port-unreachable
 //! postrouting  from the pool to anywhere: masquerade
 //! ```
 //! A program sees both refusals at once, as ECONNREFUSED. TCP gets resets because the kernel limits
 //! how many ICMP messages it sends in a second.
 
+use super::rule::{ACCEPT, DROP, GOTO, META_IIFNAME, META_OIFNAME, Over};
+use super::rule::{
+    ANSWERS, EQUAL, IP_DESTINATION, IP_SOURCE, NEW, NOT_EQUAL, Rule, number_attribute,
+};
+use crate::Rates;
 use lamplight_init::netlink::{ACK, APPEND, CREATE, DUMP, Message, Socket};
 use std::io;
 use std::net::Ipv4Addr;
@@ -23,6 +31,7 @@ pub(super) struct Plan {
     pub(super) pool: (Ipv4Addr, u8),
     pub(super) resolvers: Vec<Ipv4Addr>,
     pub(super) blocked: Vec<(Ipv4Addr, u8)>,
+    pub(super) rates: Rates,
 }
 
 const NEW_TABLE: u16 = 0;
@@ -31,31 +40,35 @@ const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
 const SUBSYSTEM: u16 = 10;
+/// Before connections are tracked.
+const RAW: i32 = -300;
+const PACKETS: &str = "packets";
+const NEW_CONNECTIONS: &str = "connections";
+const TRACKED: &str = "tracked";
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 
+const NEW_SET: u16 = 9;
+
+const HOOK_PREROUTING: u32 = 0;
 const HOOK_INPUT: u32 = 1;
 const HOOK_FORWARD: u32 = 2;
 const HOOK_POSTROUTING: u32 = 4;
-const META_IIFNAME: u32 = 6;
-const META_OIFNAME: u32 = 7;
-const META_L4PROTO: u32 = 16;
-const DROP: u32 = 0;
-const ACCEPT: u32 = 1;
-/// NFT_GOTO is -4.
-const GOTO: u32 = u32::MAX - 3;
-const IP_SOURCE: u32 = 12;
-const IP_DESTINATION: u32 = 16;
-const EQUAL: u32 = 0;
-const NOT_EQUAL: u32 = 1;
-/// Bits of a connection's state: established, related.
-const ANSWERS: u32 = 2 | 4;
+
+/// More sandboxes than there are slots.
+const SANDBOXES: u32 = 65_536;
+/// After which silence a sandbox's packets are counted anew, milliseconds.
+const FORGET: u64 = 60_000;
 
 /// Replaces the table.
 pub(super) fn load(plan: &Plan) -> io::Result<()> {
     unload(&plan.name)?;
     let mut messages = vec![
         message(NEW_TABLE, CREATE).text(1, &plan.name),
+        set(plan, PACKETS, 1),
+        set(plan, NEW_CONNECTIONS, 2),
+        set(plan, TRACKED, 3),
+        chain(plan, "raw", Some(("filter", HOOK_PREROUTING, RAW))),
         chain(plan, "refused", None),
         chain(plan, "leaving", None),
         chain(plan, "forward", Some(("filter", HOOK_FORWARD, 0))),
@@ -64,16 +77,30 @@ pub(super) fn load(plan: &Plan) -> io::Result<()> {
     ];
     let from_sandbox = || Rule::new().link(META_IIFNAME, &plan.links);
     let to_sandbox = || Rule::new().link(META_OIFNAME, &plan.links);
-    let mut add = |chain: &str, rule: Rule| messages.push(rule.message(plan, chain));
+    let mut add = |chain: &str, rule: Rule| {
+        let head = message(NEW_RULE, CREATE | APPEND).text(1, &plan.name).text(2, chain);
+        messages.push(rule.append_to(head));
+    };
 
     add("refused", Rule::new().protocol(libc::IPPROTO_TCP).reset());
     add("refused", Rule::new().unreachable());
 
     add("forward", from_sandbox().verdict(GOTO, Some("leaving")));
-    add("forward", to_sandbox().answers().verdict(ACCEPT, None));
+    add("forward", to_sandbox().state(ANSWERS).verdict(ACCEPT, None));
     add("forward", to_sandbox().verdict(DROP, None));
 
-    add("leaving", Rule::new().address(IP_SOURCE, plan.pool, NOT_EQUAL).verdict(DROP, None));
+    let Rates { packets_per_second: packets, connections_per_second: new, connections } =
+        plan.rates;
+    let packets = Over::Rate(packets.into(), packets);
+    let new = Over::Rate(new.into(), new.saturating_mul(2));
+    add("raw", from_sandbox().address(IP_SOURCE, plan.pool, NOT_EQUAL).verdict(DROP, None));
+    add("raw", from_sandbox().over(PACKETS, packets).verdict(DROP, None));
+    for chain in ["leaving", "input"] {
+        for (set, over) in [(NEW_CONNECTIONS, new), (TRACKED, Over::Count(connections))] {
+            let too_much = from_sandbox().state(NEW).over(set, over);
+            add(chain, too_much.verdict(GOTO, Some("refused")));
+        }
+    }
     for resolver in &plan.resolvers {
         for protocol in [libc::IPPROTO_UDP, libc::IPPROTO_TCP] {
             let to = (*resolver, 32);
@@ -127,125 +154,24 @@ fn message(kind: u16, flags: u16) -> Message {
     Message::new(SUBSYSTEM << 8 | kind, ACK | flags).raw(&family())
 }
 
-fn chain(plan: &Plan, name: &str, hook: Option<(&str, u32, u32)>) -> Message {
+/// A set that rules fill themselves: addresses of sandboxes, and what is counted of each.
+fn set(plan: &Plan, name: &str, id: u32) -> Message {
+    const TIMEOUT: u32 = 0x10;
+    const DYNAMIC: u32 = 0x20;
+    // What counts connections forgets by itself; the kernel wants no time from it.
+    let flags = if name == TRACKED { DYNAMIC } else { DYNAMIC | TIMEOUT };
+    let message = message(NEW_SET, CREATE).text(1, &plan.name).text(2, name);
+    // Key type 7 is an IPv4 address to tools that list the table; 5 is its length.
+    let message = [(3, flags), (4, 7), (5, 4), (10, id)]
+        .into_iter()
+        .fold(message, |m, (kind, value)| number_attribute(m, kind, value))
+        .nest(9, |m| number_attribute(m, 1, SANDBOXES));
+    if flags & TIMEOUT == 0 { message } else { message.attribute(11, &FORGET.to_be_bytes()) }
+}
+
+fn chain(plan: &Plan, name: &str, hook: Option<(&str, u32, i32)>) -> Message {
     let message = message(NEW_CHAIN, CREATE).text(1, &plan.name).text(3, name);
     let Some((kind, number, priority)) = hook else { return message };
-    let hook = |m: Message| number_attribute(number_attribute(m, 1, number), 2, priority);
+    let hook = |m: Message| number_attribute(number_attribute(m, 1, number), 2, priority as u32);
     number_attribute(message.nest(4, hook), 5, ACCEPT).text(7, kind)
-}
-
-fn number_attribute(message: Message, kind: u16, value: u32) -> Message {
-    message.attribute(kind, &value.to_be_bytes())
-}
-
-/// A rule: expressions that pass a value on in register 1, until one does not match.
-struct Rule {
-    expressions: Vec<Box<dyn FnOnce(Message) -> Message>>,
-}
-
-impl Rule {
-    fn new() -> Self {
-        Self { expressions: Vec::new() }
-    }
-
-    fn message(self, plan: &Plan, chain: &str) -> Message {
-        message(NEW_RULE, CREATE | APPEND).text(1, &plan.name).text(2, chain).nest(4, |m| {
-            self.expressions.into_iter().fold(m, |m, expression| m.nest(1, expression))
-        })
-    }
-
-    fn expression(
-        mut self,
-        name: &'static str,
-        data: impl FnOnce(Message) -> Message + 'static,
-    ) -> Self {
-        self.expressions.push(Box::new(move |m| m.text(1, name).nest(2, data)));
-        self
-    }
-
-    /// Passes on what is in the packet's header: 1 of the network, 2 of the transport.
-    fn load(self, (header, offset, length): (u32, u32, u32)) -> Self {
-        self.expression("payload", move |m| {
-            [1, header, offset, length]
-                .iter()
-                .zip(1..)
-                .fold(m, |m, (value, kind)| number_attribute(m, kind, *value))
-        })
-    }
-
-    fn meta(self, key: u32) -> Self {
-        self.expression("meta", move |m| number_attribute(number_attribute(m, 1, 1), 2, key))
-    }
-
-    fn compare(self, operator: u32, value: &[u8]) -> Self {
-        let value = value.to_vec();
-        self.expression("cmp", move |m| {
-            number_attribute(number_attribute(m, 1, 1), 2, operator)
-                .nest(3, |m| m.attribute(1, &value))
-        })
-    }
-
-    fn mask(self, mask: [u8; 4]) -> Self {
-        self.expression("bitwise", move |m| {
-            [1, 1, 4]
-                .iter()
-                .zip(1..)
-                .fold(m, |m, (value, kind)| number_attribute(m, kind, *value))
-                .nest(4, |m| m.attribute(1, &mask))
-                .nest(5, |m| m.attribute(1, &[0; 4]))
-        })
-    }
-
-    /// Links whose name begins with `prefix`: a shorter value compares as far as it goes.
-    fn link(self, key: u32, prefix: &str) -> Self {
-        self.meta(key).compare(EQUAL, prefix.as_bytes())
-    }
-
-    fn address(self, offset: u32, (network, length): (Ipv4Addr, u8), operator: u32) -> Self {
-        let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-        let network = u32::from(network) & mask;
-        self.load((1, offset, 4)).mask(mask.to_be_bytes()).compare(operator, &network.to_be_bytes())
-    }
-
-    fn port(self, protocol: i32, port: u16) -> Self {
-        self.protocol(protocol).load((2, 2, 2)).compare(EQUAL, &port.to_be_bytes())
-    }
-
-    fn protocol(self, protocol: i32) -> Self {
-        self.meta(META_L4PROTO).compare(EQUAL, &[protocol as u8])
-    }
-
-    fn answers(self) -> Self {
-        // NFT_CT_STATE is key 0; its value is in the machine's order.
-        let state = self.expression("ct", |m| number_attribute(number_attribute(m, 1, 1), 2, 0));
-        state.mask(ANSWERS.to_ne_bytes()).compare(NOT_EQUAL, &[0; 4])
-    }
-
-    fn verdict(self, code: u32, chain: Option<&'static str>) -> Self {
-        self.expression("immediate", move |m| {
-            number_attribute(m, 1, 0).nest(2, |m| {
-                m.nest(2, |m| {
-                    let m = number_attribute(m, 1, code);
-                    match chain {
-                        Some(chain) => m.text(2, chain),
-                        None => m,
-                    }
-                })
-            })
-        })
-    }
-
-    /// NFT_REJECT_TCP_RST.
-    fn reset(self) -> Self {
-        self.expression("reject", |m| number_attribute(m, 1, 1))
-    }
-
-    /// NFT_REJECT_ICMP_UNREACH with the code for ports.
-    fn unreachable(self) -> Self {
-        self.expression("reject", |m| number_attribute(m, 1, 0).attribute(2, &[3]))
-    }
-
-    fn masquerade(self) -> Self {
-        self.expression("masq", |m| m)
-    }
 }

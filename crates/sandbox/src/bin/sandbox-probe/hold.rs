@@ -8,7 +8,11 @@ use std::io::Write;
 pub(crate) fn hold(mode: &str, instance: &str, run_dir: &str, jail: &str) {
     let mode = if mode == "process" { Mode::Process } else { Mode::Namespaces };
     let egress = if mode == Mode::Namespaces && rustix::process::geteuid().is_root() {
-        Egress::Internet { resolvers: Vec::new(), also_blocked: Vec::new() }
+        Egress::Internet {
+            resolvers: Vec::new(),
+            also_blocked: Vec::new(),
+            rates: Default::default(),
+        }
     } else {
         Egress::Denied
     };

@@ -5,6 +5,7 @@ mod escape;
 mod hold;
 #[allow(unsafe_code, reason = "hostile programs use raw system calls")]
 mod raw;
+mod reach;
 mod serve;
 mod strain;
 
@@ -19,6 +20,10 @@ fn main() {
     match arguments.as_slice() {
         ["ask", address] => ask(address),
         ["connect", addresses @ ..] => addresses.iter().for_each(|address| connect(address)),
+        ["follow", address] => reach::follow(address),
+        ["resolve"] => reach::resolve(),
+        ["flood", address, count] => reach::flood(address, count.parse().expect("a number")),
+        ["dial", address, count] => reach::dial(address, count.parse().expect("a number")),
         ["escape"] => escape::try_all(),
         ["i386"] => raw::call_as_i386(),
         ["x32"] => raw::call_as_x32(),
