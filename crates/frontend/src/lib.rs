@@ -12,7 +12,7 @@ mod invoke;
 mod server;
 mod stalling;
 
-pub use api::lambda::FunctionDocuments;
+pub use api::lambda::{FunctionDocuments, labels};
 pub use auth::Auth;
 pub use downloads::Downloads;
 pub use guests::Guests;

@@ -129,7 +129,9 @@ impl Server {
         let manager = EnvironmentManager::new(env.clone(), placement, options);
         manager.look_after(ended);
         let counting = Arc::new(AccountCounting::new(config.concurrent_executions));
-        let documents = StoredDocuments::load(Arc::clone(&store.meta) as _, env.tasks.clone());
+        let labels = lamplight_frontend::labels;
+        let documents =
+            StoredDocuments::load(Arc::clone(&store.meta) as _, env.tasks.clone(), labels);
         let documents: Arc<dyn Documents> = Arc::new(documents.await.map_err(anyhow::Error::msg)?);
         let catalog = FunctionCatalog::load(catalog::Parts {
             meta: Arc::clone(&store.meta) as _,

@@ -38,6 +38,10 @@ pub struct Document {
     pub rev: i64,
 }
 
+/// What a document of a kind is looked for by, besides its key: read from its body and stored
+/// nowhere, so that it may change from one version to the next.
+pub type Labels = fn(kind: &str, body: &Value) -> Vec<String>;
+
 /// What a write expects to find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
@@ -68,6 +72,15 @@ pub trait Documents: Send + Sync {
         &self,
         place: (&'static str, &Scope),
         owner: Option<&str>,
+        after: Option<(&str, &str)>,
+        max: usize,
+    ) -> Vec<Document>;
+
+    /// The same of those that carry `label`.
+    fn labelled(
+        &self,
+        place: (&'static str, &Scope),
+        label: &str,
         after: Option<(&str, &str)>,
         max: usize,
     ) -> Vec<Document>;

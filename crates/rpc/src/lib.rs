@@ -15,7 +15,9 @@ pub use catalog::{
     AliasChange, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage,
     Listing, NewFunction, Publication, SettingsChange, TagsChange, Usage,
 };
-pub use documents::{Belongings, Document, DocumentError, DocumentKey, Documents, Expected};
+pub use documents::{
+    Belongings, Document, DocumentError, DocumentKey, Documents, Expected, Labels,
+};
 pub use environment::{
     After, Assignment, CHUNK, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome,
     Outdated, Placement, PrepareError, Prepared, Provisioning, Slot, StartError, Throttled, Worker,

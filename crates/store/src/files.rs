@@ -42,6 +42,15 @@ impl FileBlobs {
             _ => {}
         }
         fs::create_dir_all(&temporary).map_err(io("make"))?;
+        // All that names can begin with, so that nobody who writes has to sync the root as well.
+        for start in 0..=u8::MAX {
+            match fs::create_dir(root.join(format!("{start:02x}"))) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                    return Err(io("make")(error));
+                }
+                _ => {}
+            }
+        }
         sync_dir(dir.path()).and_then(|()| sync_dir(&root)).map_err(io("sync"))?;
         Ok(Self { inner: Arc::new(Inner { root, temporary, _dir: dir }), env: env.clone() })
     }
@@ -71,14 +80,8 @@ impl Inner {
         file.write_all(blob.bytes())?;
         file.sync_all()?;
         let target = self.file(blob.digest());
-        let directory = target.parent().unwrap_or(&self.root);
-        match fs::create_dir(directory) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            // Also where it was there already: whoever made it may not have synced it yet.
-            _ => sync_dir(&self.root)?,
-        }
         fs::rename(temporary, &target)?;
-        sync_dir(directory)
+        sync_dir(target.parent().unwrap_or(&self.root))
     }
 }
 

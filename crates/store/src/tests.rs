@@ -93,11 +93,12 @@ async fn a_blob_that_cannot_be_written_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
     let blob = Blob::new(Bytes::from_static(b"hello"));
-    let place = dir.path().join("blobs").join(&blob.digest().as_str()[..2]);
-    std::fs::write(&place, b"in the way").unwrap();
+    let name = blob.digest().as_str();
+    let place = dir.path().join("blobs").join(&name[..2]).join(name);
+    std::fs::create_dir(&place).unwrap();
     assert!(matches!(store.blobs.put(blob.clone()).await, Err(StoreError::Unavailable(_))));
     assert_eq!(std::fs::read_dir(dir.path().join("blobs/tmp")).unwrap().count(), 0);
-    std::fs::remove_file(&place).unwrap();
+    std::fs::remove_dir(&place).unwrap();
     store.blobs.put(blob).await.unwrap();
 }
 

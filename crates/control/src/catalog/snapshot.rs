@@ -124,6 +124,9 @@ pub(super) struct Snapshot {
     unfinished: BTreeSet<Member>,
     /// Functions with provisioned concurrency.
     provisioned: BTreeSet<FunctionArn>,
+    /// Functions that have concurrency for themselves, and how much. The account's limit keeps
+    /// them few.
+    committed: BTreeMap<FunctionArn, u64>,
     /// The highest that any function has or had.
     generation: u64,
 }
@@ -142,7 +145,7 @@ impl Snapshot {
     pub fn insert_alias(&mut self, arn: &FunctionArn, alias: Alias) -> bool {
         let Some(family) = self.functions.get_mut(arn) else { return false };
         family.aliases.insert(alias.record.name.clone(), Arc::new(alias));
-        self.note_provisioned(arn);
+        self.note_concurrency(arn);
         true
     }
 
@@ -150,7 +153,7 @@ impl Snapshot {
         if let Some(family) = self.functions.get_mut(arn) {
             family.aliases.remove(name);
         }
-        self.note_provisioned(arn);
+        self.note_concurrency(arn);
     }
 
     /// The aliases of a function by name, those after `after`; none where there is no function.
@@ -185,7 +188,7 @@ impl Snapshot {
             self.forget(&replaced);
         }
         self.count(&function);
-        self.note_provisioned(&function.arn);
+        self.note_concurrency(&function.arn);
         true
     }
 
@@ -195,7 +198,7 @@ impl Snapshot {
         for function in family.members(None) {
             self.forget(function);
         }
-        self.note_provisioned(arn);
+        self.note_concurrency(arn);
     }
 
     pub fn remove_version(&mut self, arn: &FunctionArn, number: u64) {
@@ -203,7 +206,7 @@ impl Snapshot {
         if let Some(version) = family.and_then(|family| family.versions.remove(&number)) {
             self.forget(&version);
         }
-        self.note_provisioned(arn);
+        self.note_concurrency(arn);
     }
 
     fn count(&mut self, function: &Function) {
@@ -302,10 +305,9 @@ impl Snapshot {
 
     /// What the functions of a scope have for themselves, in all.
     pub fn committed(&self, scope: &Scope) -> u64 {
-        let from = FunctionArn::new(scope, "");
-        let functions = self.functions.range(from..);
+        let functions = self.committed.range(FunctionArn::new(scope, "")..);
         let functions = functions.take_while(|(arn, _)| arn.scope == *scope);
-        functions.map(|(_, family)| family.committed()).sum()
+        functions.map(|(_, committed)| committed).sum()
     }
 
     /// What one function has for itself, and how much of that is provisioned.
@@ -330,10 +332,15 @@ impl Snapshot {
     }
 
     /// Call after anything of a function has changed.
-    fn note_provisioned(&mut self, arn: &FunctionArn) {
-        match self.functions.get(arn).is_some_and(|family| family.provisioned() > 0) {
+    fn note_concurrency(&mut self, arn: &FunctionArn) {
+        let family = self.functions.get(arn);
+        match family.is_some_and(|family| family.provisioned() > 0) {
             true => self.provisioned.insert(arn.clone()),
             false => self.provisioned.remove(arn),
+        };
+        match family.map_or(0, Family::committed) {
+            0 => self.committed.remove(arn),
+            committed => self.committed.insert(arn.clone(), committed),
         };
     }
 

@@ -8,16 +8,18 @@
 #[cfg(test)]
 mod tests;
 
+mod memory;
+
 use async_trait::async_trait;
 use lamplight_env::Tasks;
 use lamplight_model::{AccountId, Scope};
-use lamplight_rpc::{Document, DocumentError, DocumentKey, Documents, Expected};
+use lamplight_rpc::{Document, DocumentError, DocumentKey, Documents, Expected, Labels};
 use lamplight_store::{Key, Meta, Op, Rev, StoreError, TXN_OPS_MAX};
+use memory::Memory;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 const ROOM: &str = "doc";
 const FORMAT: u32 = 1;
@@ -35,7 +37,7 @@ pub struct StoredDocuments {
 
 struct State {
     meta: Arc<dyn Meta>,
-    memory: RwLock<BTreeMap<DocumentKey, (Arc<Value>, i64)>>,
+    memory: RwLock<Memory>,
     /// Kinds live as long as the program, so that keys can carry them as text.
     kinds: Mutex<BTreeSet<&'static str>>,
     /// Writes happen one after the other: they are rare, and memory follows the store's order.
@@ -44,10 +46,10 @@ struct State {
 
 impl StoredDocuments {
     /// Reads all documents. One that cannot be read keeps the server from starting, and is named.
-    pub async fn load(meta: Arc<dyn Meta>, tasks: Tasks) -> Result<Self, String> {
+    pub async fn load(meta: Arc<dyn Meta>, tasks: Tasks, labels: Labels) -> Result<Self, String> {
         let documents = State {
             meta,
-            memory: RwLock::default(),
+            memory: RwLock::new(Memory::new(labels)),
             kinds: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
         };
@@ -97,13 +99,20 @@ impl State {
     }
 
     fn remember(&self, key: DocumentKey, body: Arc<Value>, rev: i64) {
-        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
-        memory.insert(key, (body, rev));
+        self.memory_mut().insert(key, body, rev);
+    }
+
+    fn memory(&self) -> RwLockReadGuard<'_, Memory> {
+        self.memory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn memory_mut(&self) -> RwLockWriteGuard<'_, Memory> {
+        self.memory.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The revision that the store has to have for `expected` to hold; none where any may be.
     fn check(&self, key: &DocumentKey, expected: Expected) -> Result<(), DocumentError> {
-        let found = self.get(key).map(|document| document.rev);
+        let found = self.memory().get(key).map(|document| document.rev);
         let holds = match expected {
             Expected::Anything => true,
             Expected::Nothing => found.is_none(),
@@ -117,7 +126,7 @@ impl State {
             let ops = keys.iter().map(|key| Ok(Op::Delete(stored_key(key)?)));
             let ops = ops.collect::<Result<Vec<_>, DocumentError>>()?;
             self.meta.txn(ops).await.map_err(failed)?;
-            let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = self.memory_mut();
             for key in keys {
                 memory.remove(key);
             }
@@ -140,42 +149,6 @@ fn failed(error: StoreError) -> DocumentError {
 }
 
 impl State {
-    fn get(&self, key: &DocumentKey) -> Option<Document> {
-        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
-        let (body, rev) = memory.get(key)?;
-        Some(Document { key: key.clone(), body: Arc::clone(body), rev: *rev })
-    }
-
-    fn list(
-        &self,
-        (kind, scope): (&'static str, &Scope),
-        owner: Option<&str>,
-        after: Option<(&str, &str)>,
-        max: usize,
-    ) -> Vec<Document> {
-        let from = match (after, owner) {
-            (Some((owner, id)), _) => Bound::Excluded(DocumentKey::new(kind, scope, owner, id)),
-            (None, owner) => {
-                Bound::Included(DocumentKey::new(kind, scope, owner.unwrap_or_default(), ""))
-            }
-        };
-        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
-        memory
-            .range((from, Bound::Unbounded))
-            .take_while(|(key, _)| {
-                key.kind == kind
-                    && key.scope == *scope
-                    && owner.is_none_or(|owner| *key.owner == *owner)
-            })
-            .take(max)
-            .map(|(key, (body, rev))| Document {
-                key: key.clone(),
-                body: Arc::clone(body),
-                rev: *rev,
-            })
-            .collect()
-    }
-
     async fn put(
         &self,
         key: DocumentKey,
@@ -196,7 +169,7 @@ impl State {
     async fn delete(&self, key: &DocumentKey, expected: Expected) -> Result<bool, DocumentError> {
         let _alone = self.writing.lock().await;
         self.check(key, expected)?;
-        if self.get(key).is_none() {
+        if self.memory().get(key).is_none() {
             return Ok(false);
         }
         self.delete_keys(std::slice::from_ref(key)).await?;
@@ -212,7 +185,7 @@ impl State {
         let _alone = self.writing.lock().await;
         let keys: Vec<DocumentKey> = kinds
             .iter()
-            .flat_map(|kind| self.list((kind, scope), Some(owner), None, usize::MAX))
+            .flat_map(|kind| self.memory().list((kind, scope), Some(owner), None, usize::MAX))
             .map(|document| document.key)
             .collect();
         self.delete_keys(&keys).await
@@ -222,7 +195,7 @@ impl State {
 #[async_trait]
 impl Documents for StoredDocuments {
     fn get(&self, key: &DocumentKey) -> Option<Document> {
-        self.state.get(key)
+        self.state.memory().get(key)
     }
 
     fn list(
@@ -232,7 +205,17 @@ impl Documents for StoredDocuments {
         after: Option<(&str, &str)>,
         max: usize,
     ) -> Vec<Document> {
-        self.state.list(place, owner, after, max)
+        self.state.memory().list(place, owner, after, max)
+    }
+
+    fn labelled(
+        &self,
+        place: (&'static str, &Scope),
+        label: &str,
+        after: Option<(&str, &str)>,
+        max: usize,
+    ) -> Vec<Document> {
+        self.state.memory().labelled(place, label, after, max)
     }
 
     async fn put(

@@ -15,7 +15,7 @@ fn key(owner: &str, id: &str) -> DocumentKey {
 }
 
 async fn open(meta: &Arc<MemoryMeta>) -> StoredDocuments {
-    StoredDocuments::load(Arc::clone(meta) as Arc<dyn Meta>, Tasks::new()).await.unwrap()
+    StoredDocuments::load(Arc::clone(meta) as Arc<dyn Meta>, Tasks::new(), labels).await.unwrap()
 }
 
 #[tokio::test]
@@ -70,7 +70,8 @@ async fn old_bytes_are_read_and_newer_ones_refused() {
     meta.txn(vec![put(1)]).await.unwrap();
     assert_eq!(*open(&meta).await.get(&key("f", "a")).unwrap().body, json!({ "a": [1] }));
     meta.txn(vec![put(2)]).await.unwrap();
-    let error = StoredDocuments::load(meta as Arc<dyn Meta>, Tasks::new()).await.err().unwrap();
+    let error =
+        StoredDocuments::load(meta as Arc<dyn Meta>, Tasks::new(), labels).await.err().unwrap();
     assert!(error.contains("newer format"), "{error}");
 }
 
@@ -108,7 +109,8 @@ async fn a_write_ends_also_when_its_caller_goes_away() {
         committed: Semaphore::new(0),
         answers: Semaphore::new(0),
     });
-    let documents = StoredDocuments::load(Arc::clone(&meta) as _, Tasks::new()).await.unwrap();
+    let documents =
+        StoredDocuments::load(Arc::clone(&meta) as _, Tasks::new(), labels).await.unwrap();
     let a = key("f", "a");
     let mut put = documents.put(a.clone(), Expected::Nothing, json!(1));
     tokio::select! {
@@ -136,4 +138,36 @@ async fn a_write_ends_also_when_its_caller_goes_away() {
     assert_eq!(documents.get(&a), None);
     let stored = meta.memory.get(&stored_key(&a).unwrap()).await.unwrap();
     assert_eq!(stored.map(|entry| entry.body), None::<Bytes>);
+}
+
+/// The numbers in a body.
+fn labels(kind: &str, body: &serde_json::Value) -> Vec<String> {
+    let numbers = body.as_array().filter(|_| kind == "alias").into_iter().flatten();
+    numbers.map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn documents_are_found_by_what_they_say() {
+    let meta = Arc::new(MemoryMeta::default());
+    let documents = open(&meta).await;
+    for (owner, id, body) in
+        [("f", "a", json!([1, 2])), ("f", "b", json!([1])), ("g", "a", json!([2]))]
+    {
+        documents.put(key(owner, id), Expected::Nothing, body).await.unwrap();
+    }
+    let found = |documents: &StoredDocuments, label, after, max| -> Vec<String> {
+        let found = documents.labelled(("alias", &scope("r")), label, after, max);
+        found.iter().map(|one| format!("{}/{}", one.key.owner, one.key.id)).collect()
+    };
+    assert_eq!(found(&documents, "1", None, 9), ["f/a", "f/b"]);
+    assert_eq!(found(&documents, "1", None, 1), ["f/a"]);
+    assert_eq!(found(&documents, "1", Some(("f", "a")), 9), ["f/b"]);
+    assert_eq!(documents.labelled(("alias", &scope("other")), "1", None, 9), []);
+    // What a document says now counts, also after a restart.
+    documents.put(key("f", "a"), Expected::Anything, json!([2])).await.unwrap();
+    documents.delete(&key("f", "b"), Expected::Anything).await.unwrap();
+    for documents in [documents, open(&meta).await] {
+        assert_eq!(found(&documents, "1", None, 9), [""; 0]);
+        assert_eq!(found(&documents, "2", None, 9), ["f/a", "g/a"]);
+    }
 }

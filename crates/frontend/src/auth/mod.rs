@@ -195,6 +195,15 @@ mod tests {
         ) -> Vec<Document> {
             Vec::new()
         }
+        fn labelled(
+            &self,
+            _: (&'static str, &Scope),
+            _: &str,
+            _: Option<(&str, &str)>,
+            _: usize,
+        ) -> Vec<Document> {
+            Vec::new()
+        }
         async fn put(
             &self,
             _: DocumentKey,

@@ -31,6 +31,16 @@ impl Documents for InMemory {
         here.take(max).cloned().collect()
     }
 
+    fn labelled(
+        &self,
+        _: (&'static str, &Scope),
+        _: &str,
+        _: Option<(&str, &str)>,
+        _: usize,
+    ) -> Vec<Document> {
+        panic!("not asked for here")
+    }
+
     async fn put(
         &self,
         key: DocumentKey,

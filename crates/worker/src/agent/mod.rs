@@ -127,6 +127,7 @@ impl Agent {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.parts.launcher.shut_down().await;
+        self.parts.code.close().await;
     }
 
     /// The directory with the unpacked code; unpacks it where it is not there.

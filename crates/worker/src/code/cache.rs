@@ -95,6 +95,19 @@ impl CodeCache {
         }
     }
 
+    /// Lets what is being unpacked end, takes nothing more, and sees to it that what is there
+    /// outlives the machine.
+    pub async fn close(&self) {
+        let all = self.room.acquire_many(AT_A_TIME as u32).await;
+        self.room.close();
+        drop(all);
+        let shelf = self.shelf.clone();
+        let closed = tokio::task::spawn_blocking(move || shelf.close()).await;
+        if let Ok(Err(error)) = closed {
+            tracing::warn!(%error, "the unpacked code may have to be made again");
+        }
+    }
+
     /// Runs `work` on the blocking pool, with no other work on the same digest or key beside it.
     async fn alone<T: Send + 'static>(
         &self,
@@ -102,7 +115,7 @@ impl CodeCache {
         work: impl FnOnce(&Shelf, &str) -> Result<T, CodeError> + Send + 'static,
     ) -> Result<T, CodeError> {
         let gate = self.gate(digest).await;
-        let room = self.room.clone().acquire_owned().await;
+        let room = self.room.clone().acquire_owned().await.map_err(|_| CodeError::Closed)?;
         let (shelf, digest) = (self.shelf.clone(), digest.to_owned());
         // The guards go along: a caller that is cancelled must not let another one in early.
         let task = tokio::task::spawn_blocking(move || {

@@ -43,6 +43,8 @@ pub enum CodeError {
     Digest(String),
     #[error("{0:.80} is not unpacked")]
     NotPrepared(String),
+    #[error("the server is shutting down")]
+    Closed,
     #[error("opening the code cache: {0}")]
     Open(io::Error),
     #[error("clearing unfinished code: {0}")]

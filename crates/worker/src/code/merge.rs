@@ -10,8 +10,8 @@ use super::error::CodeError;
 use super::removal::remove;
 use super::shelf::{Partial, Shelf};
 use sha2::{Digest, Sha256};
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Write};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
@@ -52,10 +52,7 @@ impl Shelf {
         for dir in [&opt, partial] {
             fs::set_permissions(dir, Permissions::from_mode(0o755))?;
         }
-        rustix::fs::syncfs(File::open(partial)?)?;
-        let mut parts = File::create_new(partial.join(PARTS))?;
-        parts.write_all(layers.join("\n").as_bytes())?;
-        parts.sync_all()
+        fs::write(partial.join(PARTS), layers.join("\n"))
     }
 
     /// Removes the trees that have `digest` in them, and those that were not finished.

@@ -19,6 +19,7 @@ mod merge;
 mod removal;
 mod shelf;
 mod tree;
+mod unsynced;
 mod unzip;
 
 #[cfg(test)]

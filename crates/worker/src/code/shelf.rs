@@ -1,10 +1,10 @@
 //! The cache on disk: `<dir>/<digest>/task` is the unpacked code, `<dir>/<digest>/summary.json`
 //! says that it is complete.
 //!
-//! Unpacking happens in `<dir>/.partial-<digest>`, which becomes `<dir>/<digest>` by a rename. The
-//! summary is written after everything else has reached the disk, so a power cut leaves either
-//! complete code or something without a summary, which the next start clears away. All of it can
-//! be made again from the zip file.
+//! Unpacking happens in `<dir>/.partial-<digest>`, which becomes `<dir>/<digest>` by a rename once
+//! everything else is there, so a crash leaves either complete code or something without a summary,
+//! which the next start clears away. What a power cut leaves is [`unsynced`]'s. All of it can be made
+//! again from the zip file.
 //!
 //! Everything here blocks. Callers see to it that one digest has one caller at a time.
 
@@ -12,12 +12,13 @@ use super::error::CodeError;
 use super::image;
 use super::limits::Limits;
 use super::removal::remove;
+use super::unsynced;
 use super::unzip::unzip;
 use lamplight_model::ImageConfig;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,7 @@ impl Shelf {
     pub(super) fn open(dir: &Path) -> Result<Self, CodeError> {
         fs::create_dir_all(dir).map_err(CodeError::Open)?;
         let shelf = Self { dir: fs::canonicalize(dir).map_err(CodeError::Open)? };
+        unsynced::begin(&shelf.dir, &unsynced::boot()).map_err(CodeError::Open)?;
         for entry in fs::read_dir(dir).map_err(CodeError::Open)? {
             let entry = entry.map_err(CodeError::Open)?;
             let name = entry.file_name();
@@ -110,11 +112,7 @@ impl Shelf {
         for dir in [&partial.path.join("task"), &partial.path] {
             fs::set_permissions(dir, Permissions::from_mode(0o755))?;
         }
-        // One call instead of an fsync for each of 100,000 files.
-        rustix::fs::syncfs(File::open(&partial.path)?)?;
-        let mut file = File::create_new(partial.path.join("summary.json"))?;
-        file.write_all(&serde_json::to_vec(&summary)?)?;
-        file.sync_all()?;
+        fs::write(partial.path.join("summary.json"), serde_json::to_vec(&summary)?)?;
         let place = self.dir.join(digest);
         // Whatever is there has no summary, or one of another version.
         remove(&place)?;
@@ -122,8 +120,13 @@ impl Shelf {
         Ok(summary)
     }
 
-    /// Removes the code, and the trees that it is a layer of. It is out of its place at once, so that a half-removed tree is never
-    /// taken for a complete one.
+    /// Whatever is there outlives the machine from here on, if nothing is added.
+    pub(super) fn close(&self) -> io::Result<()> {
+        unsynced::end(&self.dir)
+    }
+
+    /// Removes the code, and the trees that it is a layer of. It is out of its place at once, so
+    /// that a half-removed tree is never taken for a complete one.
     pub(super) fn forget(&self, digest: &str) -> Result<(), CodeError> {
         self.forget_merged(Some(digest)).map_err(CodeError::Clear)?;
         let partial = self.partial(digest);

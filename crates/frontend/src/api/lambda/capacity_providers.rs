@@ -1,7 +1,7 @@
 //! Capacity providers: stored and shown. There are no instances to manage: the capacity is this
 //! machine's, so a provider is active at once, and a function that names one runs like any other.
 
-use super::documents::{self, CAPACITY};
+use super::documents::{self, CAPACITY, Whose};
 use super::settings::text;
 use super::{configuration, keep_given, pages, tags};
 use crate::api::Request;
@@ -76,7 +76,7 @@ pub async fn delete(request: &Request<'_>) -> Result<Output, ApiError> {
 
 pub fn list(request: &Request<'_>) -> Result<Output, ApiError> {
     let state = text(request.input, "State");
-    documents::page(request, (CAPACITY, None), "CapacityProviders", |provider| {
+    documents::page(request, (CAPACITY, Whose::All), "CapacityProviders", |provider| {
         let config = provider.body.get("config")?;
         state.as_ref().is_none_or(|state| config["State"] == **state).then(|| config.clone())
     })

@@ -1,7 +1,7 @@
 //! Code signing configurations, and which function has which. Signatures themselves are not
 //! verified here: a function whose configuration enforces them takes no code.
 
-use super::documents::{self, CODE_SIGNING, SIGNED_BY};
+use super::documents::{self, CODE_SIGNING, SIGNED_BY, Whose};
 use super::settings::text;
 use super::{catalog_error, configuration, function_ref, keep_given, tags};
 use crate::api::Request;
@@ -46,7 +46,7 @@ pub async fn update(request: &Request<'_>) -> Result<Output, ApiError> {
 
 pub async fn delete(request: &Request<'_>) -> Result<Output, ApiError> {
     let (arn, config) = named(request)?;
-    if !users(request, &arn).is_empty() {
+    if is_used(request, &arn) {
         return Err(ApiError::new(
             "ResourceConflictException",
             format!("The Lambda code signing configuration {arn} is in use by functions."),
@@ -57,15 +57,15 @@ pub async fn delete(request: &Request<'_>) -> Result<Output, ApiError> {
 }
 
 pub fn list(request: &Request<'_>) -> Result<Output, ApiError> {
-    documents::page(request, (CODE_SIGNING, None), "CodeSigningConfigs", |config| {
+    documents::page(request, (CODE_SIGNING, Whose::All), "CodeSigningConfigs", |config| {
         config.body.get("config").cloned()
     })
 }
 
 pub fn list_functions(request: &Request<'_>) -> Result<Output, ApiError> {
     let (arn, _) = named(request)?;
-    documents::page(request, (SIGNED_BY, None), "FunctionArns", |document| {
-        (arn_in(document)? == arn).then(|| json!(function_of(document)))
+    documents::page(request, (SIGNED_BY, Whose::Label(&arn)), "FunctionArns", |document| {
+        Some(json!(function_of(document)))
     })
 }
 
@@ -164,10 +164,9 @@ fn find(request: &Request<'_>, arn: &str) -> Option<Document> {
     (found.body["config"]["CodeSigningConfigArn"] == arn).then_some(found)
 }
 
-fn users(request: &Request<'_>, arn: &str) -> Vec<String> {
+fn is_used(request: &Request<'_>, arn: &str) -> bool {
     let place = (SIGNED_BY, request.scope);
-    let all = request.parts.documents.list(place, None, None, usize::MAX);
-    all.iter().filter(|document| arn_in(document) == Some(arn)).map(function_of).collect()
+    !request.parts.documents.labelled(place, arn, None, 1).is_empty()
 }
 
 fn existing(request: &Request<'_>) -> Result<FunctionRef, ApiError> {

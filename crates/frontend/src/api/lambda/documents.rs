@@ -85,33 +85,66 @@ pub async fn change(
     Err(refused(DocumentError::Conflict))
 }
 
-/// One page of `kind`, of one `owner` where given: what `show` makes of each document, without
-/// those it makes nothing of, as the list `member`.
+/// Which documents of a kind a listing is of.
+#[derive(Clone, Copy)]
+pub enum Whose<'a> {
+    All,
+    Owner(&'a str),
+    /// See [`labels`].
+    Label(&'a str),
+}
+
+/// What documents are listed by, so that a listing takes as long as its page.
+pub fn labels(kind: &str, body: &Value) -> Vec<String> {
+    let told: &[&Value] = match kind {
+        MAPPING => &[&body["config"]["FunctionArn"], &body["config"]["EventSourceArn"]],
+        SIGNED_BY => &[&body["CodeSigningConfigArn"]],
+        _ => &[],
+    };
+    told.iter().filter_map(|told| told.as_str().map(str::to_owned)).collect()
+}
+
+/// Documents that are read at a time.
+const BATCH: usize = 64;
+
+/// One page of `kind`: what `show` makes of each document, without those it makes nothing of, as
+/// the list `member`.
 pub fn page(
     request: &Request<'_>,
-    (kind, owner): (&'static str, Option<&str>),
+    (kind, whose): (&'static str, Whose<'_>),
     member: &str,
     show: impl Fn(&Document) -> Option<Value>,
 ) -> Result<Output, ApiError> {
-    let after = pages::after(request)?;
-    let after = match &after {
+    let place = (kind, request.scope);
+    let mut after = match pages::after(request)? {
         None => None,
-        Some(last) => Some(last.split_once('/').ok_or_else(pages::strange)?),
+        Some(last) => {
+            let (owner, id) = last.split_once('/').ok_or_else(pages::strange)?;
+            Some((Arc::from(owner), Arc::from(id)))
+        }
     };
     let max = pages::page_size(request);
-    let listed = request.parts.documents.list((kind, request.scope), owner, after, usize::MAX);
-    let mut shown = listed.iter().filter_map(|document| Some((document, show(document)?)));
-    let mut members = Map::new();
-    let mut items = Vec::new();
-    let mut last = None;
-    for (document, item) in shown.by_ref().take(max) {
-        items.push(item);
-        last = Some(&document.key);
+    let mut items: Vec<(Value, DocumentKey)> = Vec::new();
+    while items.len() <= max {
+        let from = after.as_ref().map(|(owner, id): &(Arc<str>, Arc<str>)| (&**owner, &**id));
+        let documents = &request.parts.documents;
+        let listed = match whose {
+            Whose::All => documents.list(place, None, from, BATCH),
+            Whose::Owner(owner) => documents.list(place, Some(owner), from, BATCH),
+            Whose::Label(label) => documents.labelled(place, label, from, BATCH),
+        };
+        let Some(last) = listed.last() else { break };
+        after = Some((Arc::clone(&last.key.owner), Arc::clone(&last.key.id)));
+        items.extend(listed.iter().filter_map(|one| Some((show(one)?, one.key.clone()))));
     }
-    if let (Some(key), true) = (last, shown.next().is_some()) {
+    let mut members = Map::new();
+    let more = items.len() > max;
+    items.truncate(max);
+    if let (Some((_, key)), true) = (items.last(), more) {
         let next = format!("{}/{}", key.owner, key.id);
         members.insert("NextMarker".to_owned(), json!(pages::next(&next)));
     }
+    let items = items.into_iter().map(|(item, _)| item).collect();
     members.insert(member.to_owned(), Value::Array(items));
     Ok(Output { members, ..Output::default() })
 }

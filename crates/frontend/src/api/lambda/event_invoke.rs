@@ -1,7 +1,7 @@
 //! Event invoke configurations: what becomes of asynchronous calls of a qualifier. PUT replaces,
 //! POST merges.
 
-use super::documents::{self, EVENT_INVOKE};
+use super::documents::{self, EVENT_INVOKE, Whose};
 use super::settings::invalid;
 use super::{function_ref, keep_given};
 use crate::api::Request;
@@ -36,7 +36,7 @@ pub fn list(request: &Request<'_>) -> Result<Output, ApiError> {
     let mut function = function_ref(request)?;
     function.qualifier = None;
     require(request, &function)?;
-    let owner = (EVENT_INVOKE, Some(&*function.function.name));
+    let owner = (EVENT_INVOKE, Whose::Owner(&function.function.name));
     documents::page(request, owner, "FunctionEventInvokeConfigs", |config| {
         Some((*config.body).clone())
     })

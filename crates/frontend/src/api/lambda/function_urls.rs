@@ -1,7 +1,7 @@
 //! Function URL configurations: one for the function itself and one for each alias. What is here
 //! stores and shows them; nothing answers under the URLs yet.
 
-use super::documents::{self, URL};
+use super::documents::{self, URL, Whose};
 use super::settings::{invalid, text};
 use super::{function_ref, keep_given};
 use crate::api::Request;
@@ -79,7 +79,7 @@ pub fn list(request: &Request<'_>) -> Result<Output, ApiError> {
     if request.parts.catalog.get(&function).is_err() {
         return Err(not_found("Function does not exist"));
     }
-    let owner = (URL, Some(&*function.function.name));
+    let owner = (URL, Whose::Owner(&function.function.name));
     documents::page(request, owner, "FunctionUrlConfigs", |url| Some((*url.body).clone()))
 }
 

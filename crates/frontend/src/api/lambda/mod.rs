@@ -25,7 +25,7 @@ mod tags;
 mod upkeep;
 mod versions;
 
-pub use documents::FunctionDocuments;
+pub use documents::{FunctionDocuments, labels};
 pub use policies::key as policy_of;
 
 use super::{Answer, Request};

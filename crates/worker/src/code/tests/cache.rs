@@ -1,6 +1,7 @@
 //! The cache: once, whole, from the right bytes, and nothing left of what was refused.
 
 use super::super::CodeCache;
+use super::super::unsynced::{self, MARK};
 use super::archive::{Entry, zip};
 use super::{listing, written};
 use lamplight_model::limits::UNZIPPED_CODE;
@@ -19,7 +20,8 @@ fn small() -> Vec<u8> {
 
 fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != MARK).collect()
 }
 
 #[tokio::test]
@@ -152,4 +154,33 @@ async fn a_start_clears_what_was_not_finished() {
     left.sort();
     assert_eq!(left, [whole.as_str(), "theirs"]);
     assert!(cache.unpacked(&whole).is_some());
+}
+
+#[tokio::test]
+async fn code_that_was_not_synced_ends_with_the_boot_of_the_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bytes, cache_dir) = (small(), dir.path().join("code"));
+    let (digest, file) = (digest(&bytes), written(dir.path(), "blob", &bytes));
+    let cache = CodeCache::open(&cache_dir).unwrap();
+    cache.prepare(&digest, &file).await.unwrap();
+    assert!(cache_dir.join(MARK).exists());
+    // In order: synced, so that another boot finds it whole, and nothing is taken after it.
+    cache.close().await;
+    assert!(!cache_dir.join(MARK).exists());
+    let late = zip(&[Entry::stored("late", "")]);
+    let late = (self::digest(&late), written(dir.path(), "late", &late));
+    assert!(cache.prepare(&late.0, &late.1).await.is_err());
+    unsynced::begin(&cache_dir, "another boot").unwrap();
+    assert!(cache.unpacked(&digest).is_some());
+    // The server was killed and the machine stayed.
+    unsynced::begin(&cache_dir, "another boot").unwrap();
+    assert!(cache.unpacked(&digest).is_some());
+    // The machine went down.
+    unsynced::begin(&cache_dir, "a third boot").unwrap();
+    assert_eq!(cache.unpacked(&digest), None);
+    // A system that does not say which boot it is never finds anything whole.
+    let cache = CodeCache::open(&cache_dir).unwrap();
+    cache.prepare(&digest, &file).await.unwrap();
+    unsynced::begin(&cache_dir, "").unwrap();
+    assert_eq!(cache.unpacked(&digest), None);
 }

@@ -29,7 +29,8 @@ impl Bench {
 
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.dir.path().join("code")).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != super::super::unsynced::MARK).collect()
     }
 }
 

@@ -9,7 +9,7 @@ mod pattern;
 mod source;
 mod states;
 
-use super::documents::{self, MAPPING};
+use super::documents::{self, MAPPING, Whose};
 use super::settings::text;
 use super::{function_ref, tags};
 use crate::api::Request;
@@ -125,7 +125,11 @@ pub fn list(request: &Request<'_>) -> Result<Output, ApiError> {
         source.as_ref().is_none_or(|arn| config["EventSourceArn"] == **arn)
             && function.as_ref().is_none_or(|arn| config["FunctionArn"] == **arn)
     };
-    documents::page(request, (MAPPING, None), "EventSourceMappings", |mapping| {
+    let whose = match function.as_deref().or(source.as_deref()) {
+        Some(arn) => Whose::Label(arn),
+        None => Whose::All,
+    };
+    documents::page(request, (MAPPING, whose), "EventSourceMappings", |mapping| {
         nudge_if_moving(request, mapping);
         mapping.body.get("config").filter(|config| asked(config)).cloned()
     })
@@ -151,12 +155,9 @@ fn refuse_twin(
     others: impl Fn(&str) -> bool,
 ) -> Result<(), ApiError> {
     let place = (MAPPING, request.scope);
-    let mappings = request.parts.documents.list(place, None, None, usize::MAX);
+    let mappings = request.parts.documents.labelled(place, &function.arn(), None, usize::MAX);
     let twin = mappings.iter().find(|mapping| {
-        let other = &mapping.body["config"];
-        others(&mapping.key.owner)
-            && other["FunctionArn"] == config["FunctionArn"]
-            && same_source(source, other, config)
+        others(&mapping.key.owner) && same_source(source, &mapping.body["config"], config)
     });
     let Some(twin) = twin else { return Ok(()) };
     let uuid = &twin.key.owner;
