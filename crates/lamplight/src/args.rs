@@ -38,12 +38,57 @@ pub enum Command {
     },
     /// Say which isolation modes and runtimes this machine has, and how to get what is missing.
     Doctor {
-        /// The configuration file of the server, for the runtimes that it names.
-        #[arg(long)]
-        config: Option<PathBuf>,
+        #[command(flatten)]
+        place: RuntimePlace,
+    },
+    /// Say what runs functions of which runtime, and install what this machine does not have.
+    Runtime {
+        #[command(subcommand)]
+        command: RuntimeCommand,
     },
     /// Print the version.
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RuntimeCommand {
+    /// Say of every runtime, or of one, whether this machine can run it, and with what.
+    List {
+        /// Such as python3.14; all of them where absent.
+        name: Option<String>,
+        #[command(flatten)]
+        place: RuntimePlace,
+    },
+    /// Install a runtime into the data directory; a server that runs there uses it at once.
+    Install {
+        /// Such as ruby3.4.
+        name: String,
+        /// A container image made like AWS's base images for Lambda, to run functions on.
+        #[arg(long, value_name = "REGISTRY/IMAGE", conflicts_with = "jars")]
+        from: Option<String>,
+        /// A directory with the jars of AWS's runtime interface client, for a Java of this machine.
+        #[arg(long, value_name = "DIRECTORY")]
+        jars: Option<PathBuf>,
+        #[command(flatten)]
+        place: RuntimePlace,
+    },
+    /// Forget an installed runtime.
+    Remove {
+        name: String,
+        #[command(flatten)]
+        place: RuntimePlace,
+    },
+}
+
+/// Which server's runtimes are meant.
+#[derive(Debug, Default, Clone, ClapArgs)]
+pub struct RuntimePlace {
+    /// The data directory of the server.
+    #[arg(long, env = "LAMPLIGHT_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The configuration file of the server, for the runtimes and registries that it names.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
 }
 
 /// What can be said on the command line; it wins over the configuration file.

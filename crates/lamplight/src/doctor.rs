@@ -1,15 +1,13 @@
 //! `lamplight doctor`: what this machine can do, in words, and how to get what is missing.
 
-use crate::config;
+use crate::args::RuntimePlace;
+use crate::runtime;
 use anyhow::Result;
 use lamplight_sandbox::{Check, Mode, Severity};
-use lamplight_worker::runtimes::Runtimes;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Fails when functions could not run in the default mode.
-pub async fn run(config: Option<PathBuf>) -> Result<ExitCode> {
-    let runtimes = config::runtimes(config.as_deref())?;
+pub async fn run(place: &RuntimePlace) -> Result<ExitCode> {
     let checks = lamplight_sandbox::preflight();
     let modes = lamplight_sandbox::modes(&checks);
     println!("Isolation");
@@ -21,7 +19,7 @@ pub async fn run(config: Option<PathBuf>) -> Result<ExitCode> {
         println!("  This machine {verdict} run isolation \"{name}\".");
     }
     println!("\nRuntimes");
-    let found = Runtimes::discover(&runtimes).await;
+    let found = runtime::discover(place).await?;
     let listing = found.listing();
     for listed in &listing {
         match &listed.problem {
@@ -30,6 +28,12 @@ pub async fn run(config: Option<PathBuf>) -> Result<ExitCode> {
                 println!("  {:<14} {version:<9} {path}", listed.identifier);
             }
             Some(problem) => println!("  {:<14} cannot be used: {problem}", listed.identifier),
+        }
+    }
+    for (identifier, installed) in found.installed() {
+        match installed {
+            Ok(record) => println!("  {identifier:<14} installed {}", record.describe()),
+            Err(problem) => println!("  {identifier:<14} cannot be used: {problem}"),
         }
     }
     println!("  {:<14} {:<9} functions bring their own bootstrap", "provided.*", "");
@@ -41,6 +45,7 @@ pub async fn run(config: Option<PathBuf>) -> Result<ExitCode> {
             println!("  {missing}");
         }
     }
+    println!("  `lamplight runtime list` says it of every runtime.");
     let usable = modes.contains(&Mode::Namespaces);
     Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

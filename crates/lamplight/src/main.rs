@@ -9,6 +9,7 @@ mod credentials;
 mod data_dir;
 mod demo;
 mod doctor;
+mod runtime;
 mod serve;
 
 use args::{Args, Command};
@@ -41,7 +42,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             print!("{}", credentials::exports(&data_dir::DataDir::new(data_dir)?)?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Doctor { config } => block_on(doctor::run(config)),
+        Command::Doctor { place } => block_on(doctor::run(&place)),
+        Command::Runtime { command } => block_on(runtime::run(command)),
         Command::Version => {
             println!("lamplight {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

@@ -25,7 +25,7 @@ use lamplight_store::Store;
 use lamplight_wire::sigv4::Secret;
 use lamplight_worker::agent::{self, Agent};
 use lamplight_worker::code::CodeCache;
-use lamplight_worker::runtimes::{Runtimes, install_clients};
+use lamplight_worker::runtimes::{InstallError, Installed, Installer, Runtimes, install_clients};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -318,7 +318,7 @@ async fn worker(config: &Config, dir: &DataDir, env: &Env) -> Result<WorkerParts
         env: env.clone(),
         launcher,
         code: CodeCache::open(&cache.join("code")).context("the code cache cannot be opened")?,
-        runtimes: Runtimes::discover(&config.runtimes).await,
+        runtimes: runtimes(config, dir).await,
         logs: Arc::clone(&logs) as Arc<dyn LogSink>,
         ended: sender,
         clients,
@@ -326,6 +326,23 @@ async fn worker(config: &Config, dir: &DataDir, env: &Env) -> Result<WorkerParts
         zone: config.zone.clone(),
     });
     Ok(WorkerParts { agent, logs, ended })
+}
+
+/// Those of this machine, and those that are installed in the data directory.
+async fn runtimes(config: &Config, dir: &DataDir) -> Runtimes {
+    let dir = dir.join(crate::runtime::INSTALLED);
+    if dir.is_dir() {
+        // No environment runs yet. Where somebody is installing, the next start sweeps.
+        let swept = match Installer::open(&dir) {
+            Ok(installer) => installer.sweep().await,
+            Err(InstallError::Busy(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = swept {
+            tracing::warn!(%error, "old files of runtimes stay behind");
+        }
+    }
+    Runtimes::discover(&config.runtimes).await.with_installed(Installed::new(&dir))
 }
 
 fn auth(config: &Config, credentials: &Credentials, iam: &Identities) -> Auth {

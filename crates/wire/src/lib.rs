@@ -21,4 +21,4 @@ pub use decode::{Call, check_payload, decode};
 pub use encode::{encode_error, encode_output};
 pub use model::{Operation, Protocol, Service, operations, service, services};
 pub use route::{OperationRef, Route, route};
-pub use validate::validate;
+pub use validate::{runtimes, validate};

@@ -3,7 +3,7 @@
 mod file;
 mod registry;
 
-pub use registry::Registries;
+pub use registry::{Registries, registries};
 
 use crate::args::{AuthMode, Isolation, ServeArgs};
 use crate::data_dir::DataDir;
@@ -91,6 +91,11 @@ pub fn load(args: &ServeArgs) -> Result<Config> {
 /// The runtimes that a configuration file names.
 pub fn runtimes(config: Option<&Path>) -> Result<BTreeMap<String, PathBuf>> {
     Ok(read(config)?.runtimes)
+}
+
+/// The data directory that was given, or that a configuration file names.
+pub fn data_dir(given: Option<PathBuf>, config: Option<&Path>) -> Result<DataDir> {
+    DataDir::new(given.or(read(config)?.data_dir))
 }
 
 fn read(path: Option<&Path>) -> Result<file::File> {

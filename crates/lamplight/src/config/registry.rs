@@ -13,6 +13,11 @@ const PASSWORD_BYTES: u64 = 64 * 1024;
 #[derive(Debug, Clone)]
 pub struct Registries(pub(super) BTreeMap<String, file::Registry>);
 
+/// The registries that a configuration file names.
+pub fn registries(config: Option<&Path>) -> Result<Registries> {
+    Ok(Registries(super::read(config)?.registry))
+}
+
 impl Registries {
     /// With the passwords.
     pub fn access(&self) -> Result<BTreeMap<String, Access>> {

@@ -89,11 +89,15 @@ fn is_runtime(service: &Service, name: &str) -> bool {
 }
 
 fn offered(service: &Service) -> String {
-    let offered: Vec<_> = runtimes(service)
-        .iter()
-        .map(String::as_str)
-        // AWS: the model still names those that the service no longer lists.
-        .filter(|runtime| !Runtime::is_blocked(runtime))
-        .collect();
-    offered.join(", ")
+    on_offer(service).collect::<Vec<_>>().join(", ")
+}
+
+/// Every runtime that functions can be made with.
+pub fn offered_runtimes() -> Vec<&'static str> {
+    crate::service("lambda").into_iter().flat_map(on_offer).collect()
+}
+
+fn on_offer(service: &Service) -> impl Iterator<Item = &str> {
+    // AWS: the model still names those that the service no longer lists.
+    runtimes(service).iter().map(String::as_str).filter(|runtime| !Runtime::is_blocked(runtime))
 }

@@ -7,6 +7,8 @@
 mod lambda;
 mod show;
 
+pub use lambda::offered_runtimes as runtimes;
+
 use crate::ApiError;
 use crate::decode::Call;
 use crate::model::{Constraints, Kind, Member, Protocol, Service, Shape, ShapeId};

@@ -24,8 +24,9 @@ const OWN_IN_SPLIT: [&str; 8] = [
 /// Mounts of one sandbox.
 const MOST: usize = 512;
 
-/// What to show of the image whose root is unpacked at `root`.
-pub fn shown(root: &Path) -> io::Result<(Vec<Bind>, System)> {
+/// What to show of the image whose root is unpacked at `root`; at the paths `elsewhere`, which are at
+/// its top or in `/var`, comes something else.
+pub fn shown(root: &Path, elsewhere: &[&str]) -> io::Result<(Vec<Bind>, System)> {
     let (mut binds, mut links) = (Vec::new(), Vec::new());
     let mut todo = vec![String::new()];
     while let Some(above) = todo.pop() {
@@ -35,7 +36,8 @@ pub fn shown(root: &Path) -> io::Result<(Vec<Bind>, System)> {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let path = if above.is_empty() { name } else { format!("{above}/{name}") };
             let kind = entry.file_type()?;
-            if OWN.contains(&path.as_str()) || OWN_IN_SPLIT.contains(&path.as_str()) {
+            let own = OWN.contains(&path.as_str()) || OWN_IN_SPLIT.contains(&path.as_str());
+            if own || elsewhere.iter().any(|other| other.trim_start_matches('/') == path) {
                 continue;
             }
             if kind.is_symlink() {
@@ -76,10 +78,12 @@ mod tests {
         }
         symlink("usr/bin", root.path().join("bin")).unwrap();
         symlink("/run", root.path().join("var/run")).unwrap();
-        let (binds, system) = shown(root.path()).unwrap();
+        let (binds, system) = shown(root.path(), &[]).unwrap();
         let mut targets: Vec<_> = binds.iter().map(|bind| bind.target.as_str()).collect();
         targets.sort();
         assert_eq!(targets, ["/etc/app.conf", "/run.sh", "/usr", "/var/task"]);
+        let (others, _) = shown(root.path(), &["/opt", "/var/task"]).unwrap();
+        assert!(others.iter().all(|bind| bind.target != "/var/task"));
         let System::Own { mut links } = system else { panic!("not the image's own") };
         links.sort();
         let link = |at: &str, to: &str| (at.to_owned(), to.to_owned());

@@ -1,11 +1,12 @@
-//! Sandboxes for targets: on the programs of this machine for zip files, on their own root for
-//! container images; with what to start in them.
+//! Sandboxes for targets: on the programs of this machine or an installed root for zip files, on
+//! their own root for container images; with what to start in them.
 
 use super::environment::{Home, Start};
 use super::variables::{self, Place};
 use super::{Agent, external, image, program};
 use crate::logs::Identity;
 use crate::runtime_api::MOST_EXTENSIONS;
+use crate::runtimes::{RuntimePlan, Wanted};
 use lamplight_model::{ImageOverrides, Runtime, Target};
 use lamplight_rpc::{EnvironmentId, StartError, Worker};
 use lamplight_sandbox::{Bind, Program, System};
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Shown {
     pub binds: Vec<Bind>,
     pub system: System,
-    /// Whether the runtime client is ours, which writes its messages as frames.
+    /// Whether the runtime client writes its messages as frames.
     pub framed: bool,
 }
 
@@ -35,8 +36,8 @@ impl Agent {
         merged.map_err(|error| StartError::Code(error.to_string()))
     }
 
-    /// A sandbox on the programs of this machine.
-    pub(super) async fn on_host(
+    /// A sandbox on what the runtime needs.
+    pub(super) async fn on_runtime(
         &self,
         id: EnvironmentId,
         target: &Target,
@@ -47,6 +48,7 @@ impl Agent {
             .runtimes
             .find(&target.runtime)
             .map_err(|missing| StartError::RuntimeMissing(missing.to_string()))?;
+        self.can_run_plan(&plan).map_err(StartError::RuntimeMissing)?;
         let code = self.code(&target.code).await?;
         let opt = self.layers(&target.layers).await?;
         let extensions = external::names(&opt, MOST_EXTENSIONS);
@@ -61,8 +63,15 @@ impl Agent {
         if let Some(client) = plan.client {
             binds.push(bind(client.directory(&self.parts.clients), "/var/runtime"));
         }
-        let framed = plan.client.is_some();
-        let shown = Shown { binds, system: System::Host, framed };
+        let mut system = System::Host;
+        if let Some(root) = &plan.root {
+            let shown = image::shown(&root.path, &["/var/task", "/opt"]);
+            let (own, links) = shown.map_err(|error| StartError::Code(error.to_string()))?;
+            binds.extend(own);
+            system = links;
+        }
+        let framed = plan.is_framed();
+        let shown = Shown { binds, system, framed };
         let home = self.launch(id, target, shown).await?;
         let program = can_start.then(|| {
             let locate = |inside: &str| home.sandbox.locate(inside);
@@ -76,13 +85,19 @@ impl Agent {
                 log_stream: home.capture.stream(),
                 initialization,
                 execution_env: plan.execution_env.as_deref(),
-                framed: plan.client.is_some(),
+                framed,
+                image: plan.root.as_ref().map_or(&[], |root| &root.config.environment),
             };
-            Program {
-                argv: program::wrapped(plan.argv(&locate), target, &locate),
-                env: variables::variables(target, &place),
-                cwd: locate("/var/task").to_string_lossy().into_owned(),
+            let env = variables::variables(target, &place);
+            let wanted = Wanted { handler: &target.handler, memory_mb: target.memory_mb };
+            let mut argv = plan.argv(&locate, wanted);
+            if let Some(root) = &plan.root {
+                argv = program::looked_up(argv, &env, &root.path);
             }
+            if plan.is_wrapped() {
+                argv = program::wrapped(argv, target, &locate);
+            }
+            Program { argv, env, cwd: locate("/var/task").to_string_lossy().into_owned() }
         });
         let arn = Runtime::version_arn(&target.function.scope.region, &target.runtime);
         let identity = identity(target, plan.version(&target.runtime), arn);
@@ -90,6 +105,14 @@ impl Agent {
         let extensions = self::extensions(extensions, &directory, program.as_ref());
         let initialization = initialization.to_owned();
         Ok((home, Start { program, extensions, identity, initialization }))
+    }
+
+    /// Runtimes that were installed as images need what images need.
+    pub(super) fn can_run_plan(&self, plan: &RuntimePlan) -> Result<(), String> {
+        match plan.root {
+            Some(_) => self.can_run_images(),
+            None => Ok(()),
+        }
     }
 
     /// A sandbox on a container image.
@@ -104,7 +127,7 @@ impl Agent {
         let config = self.parts.code.image(&target.code);
         let config = config.ok_or_else(|| StartError::Code("it is no image".to_owned()))?;
         let (binds, system) =
-            image::shown(&root).map_err(|error| StartError::Code(error.to_string()))?;
+            image::shown(&root, &[]).map_err(|error| StartError::Code(error.to_string()))?;
         let shown = Shown { binds, system, framed: false };
         let home = self.launch(id, target, shown).await?;
         let (argv, cwd) = config.start(overrides);
@@ -119,8 +142,9 @@ impl Agent {
             initialization,
             execution_env: None,
             framed: false,
+            image: &config.environment,
         };
-        let env = variables::image_variables(target, &place, &config.environment);
+        let env = variables::image_variables(target, &place);
         let argv = program::looked_up(argv, &env, &root);
         let program = (!argv.is_empty()).then_some(Program { argv, env, cwd });
         // An image has no runtime version to tell of.

@@ -226,7 +226,7 @@ impl Agent {
         initialization: &str,
     ) -> Result<Arc<Environment>, StartError> {
         let (home, start) = match &target.image {
-            None => self.on_host(id, &target, initialization).await?,
+            None => self.on_runtime(id, &target, initialization).await?,
             Some(overrides) => self.on_image(id, (&target, overrides), initialization).await?,
         };
         let environment = Environment::new(target, self.parts.env.clone(), home, start);
@@ -299,7 +299,8 @@ impl Worker for Agent {
     }
 
     fn can_run(&self, runtime: &str) -> Result<(), String> {
-        self.parts.runtimes.find(runtime).map(drop).map_err(|missing| missing.to_string())
+        let plan = self.parts.runtimes.find(runtime).map_err(|missing| missing.to_string())?;
+        self.can_run_plan(&plan)
     }
 
     fn can_run_images(&self) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! The command of an environment, and the names of its log.
 
 use lamplight_env::{Clock, Random, Timestamp};
-use lamplight_model::{Language, Runtime, Target};
+use lamplight_model::Target;
 use std::path::{Path, PathBuf};
 
 /// Of containers whose image says nothing.
@@ -31,16 +31,14 @@ const WRAP: &str = r#"if [ ! -f "$0" ]; then echo "$0: does not exist"; exit 127
 if [ ! -x "$0" ]; then echo "$0: is not an executable"; exit 126; fi
 exec "$0" "$@""#;
 
-/// The command as `AWS_LAMBDA_EXEC_WRAPPER` has it. AWS: a runtime that the function brings itself
-/// sees to that itself.
+/// The command as `AWS_LAMBDA_EXEC_WRAPPER` has it.
 pub fn wrapped(
     argv: Vec<String>,
     target: &Target,
     locate: &dyn Fn(&str) -> PathBuf,
 ) -> Vec<String> {
-    let own = Runtime::parse(&target.runtime).is_some_and(|r| r.language == Language::Provided);
     match target.environment.get("AWS_LAMBDA_EXEC_WRAPPER") {
-        Some(wrapper) if !own && !wrapper.is_empty() => {
+        Some(wrapper) if !wrapper.is_empty() => {
             let wrapper = locate(wrapper).to_string_lossy().into_owned();
             let shell = ["/bin/sh", "-c", WRAP].map(str::to_owned);
             shell.into_iter().chain([wrapper]).chain(argv).collect()
@@ -102,7 +100,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_wrapper_goes_around_managed_runtimes_only() {
+    fn a_wrapper_goes_around_the_command() {
         let locate = |inside: &str| PathBuf::from(inside);
         let wrapped = |target: &Target| super::wrapped(vec!["python".into()], target, &locate);
         let mut target = target();
@@ -110,8 +108,6 @@ pub(super) mod tests {
         target.environment.insert("AWS_LAMBDA_EXEC_WRAPPER".into(), "/opt/wrap".into());
         assert_eq!(wrapped(&target)[..2], ["/bin/sh", "-c"]);
         assert_eq!(wrapped(&target)[3..], ["/opt/wrap", "python"]);
-        target.runtime = "provided.al2023".into();
-        assert_eq!(wrapped(&target), ["python"]);
     }
 
     #[test]

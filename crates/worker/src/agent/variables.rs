@@ -30,8 +30,10 @@ pub struct Place<'a> {
     pub initialization: &'a str,
     /// `AWS_EXECUTION_ENV`; unset on `provided` runtimes.
     pub execution_env: Option<&'a str>,
-    /// Whether the runtime client is ours, which writes its messages as frames.
+    /// Whether the runtime client writes its messages as frames.
     pub framed: bool,
+    /// What an image says of its own variables, as `NAME=VALUE`.
+    pub image: &'a [String],
 }
 
 impl Place<'_> {
@@ -39,12 +41,17 @@ impl Place<'_> {
         (self.locate)(inside).to_string_lossy().into_owned()
     }
 
+    fn image(&self) -> impl Iterator<Item = (String, String)> {
+        let own = self.image.iter().filter_map(|variable| variable.split_once('='));
+        own.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    }
+
     fn xray(&self) -> &str {
         self.runtime_api.rsplit_once(':').map_or(self.runtime_api, |(host, _)| host)
     }
 }
 
-/// The variables of a function from a zip file.
+/// The variables of a function from a zip file. A root that was installed says some itself.
 pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
     let runtime = Runtime::parse(&target.runtime);
     let language = runtime.as_ref().map(|runtime| runtime.language);
@@ -84,18 +91,13 @@ pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
         all.push(("SHLVL", "0".to_owned()));
     }
     let defaults = all.into_iter().map(|(name, value)| (name.to_owned(), value));
-    with_reserved(target, place, defaults)
+    with_reserved(target, place, defaults.chain(place.image()))
 }
 
 /// The variables of an image, under those of its function. AWS: no defaults for what an image says
 /// itself or does without.
-pub fn image_variables(
-    target: &Target,
-    place: &Place<'_>,
-    image: &[String],
-) -> Vec<(String, String)> {
-    let own = image.iter().filter_map(|variable| variable.split_once('='));
-    with_reserved(target, place, own.map(|(name, value)| (name.to_owned(), value.to_owned())))
+pub fn image_variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
+    with_reserved(target, place, place.image())
 }
 
 fn with_reserved(
@@ -166,6 +168,7 @@ mod tests {
             initialization: "on-demand",
             execution_env: None,
             framed: false,
+            image: &[],
         }
     }
 
@@ -234,8 +237,13 @@ mod tests {
             ..target()
         };
         let image = ["PATH=/app", "_X=1", "AWS_REGION=mars"].map(str::to_owned);
-        let all: All = image_variables(&target, &place(), &image).into_iter().collect();
+        let place = Place { image: &image, ..place() };
+        let all: All = image_variables(&target, &place).into_iter().collect();
         assert_eq!(all, expected("PATH=/app _X=1"));
+        // A function on an installed root has the defaults as well.
+        let all: All = variables(&target, &place).into_iter().collect();
+        assert_eq!((all["PATH"].as_str(), all["LANG"].as_str()), ("/app", "en_US.UTF-8"));
+        assert_eq!(all["AWS_REGION"], "r");
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// A Python or Node.js that has answered.
+/// A Python, Node.js or Java that has answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interpreter {
     pub language: Language,
@@ -51,20 +51,33 @@ impl Interpreter {
         let Version { major, minor, .. } = self.version;
         match self.language {
             Language::Node => format!("nodejs{major}.x"),
+            Language::Java => format!("java{major}"),
             _ => format!("python{major}.{minor}"),
         }
     }
 
     pub(super) fn serves(&self, runtime: &Runtime) -> bool {
-        self.language == runtime.language
-            && Runtime::parse(&self.identifier()).is_some_and(|own| own == *runtime)
+        let own = Runtime::parse(&self.identifier());
+        own.is_some_and(|own| {
+            own.language == runtime.language && Self::wanted(&own) == Self::wanted(runtime)
+        })
+    }
+
+    /// The version that a runtime needs. AWS: `java17.al2023` says what system that Java is on.
+    pub(super) fn wanted(runtime: &Runtime) -> &str {
+        let version = runtime.version.as_str();
+        match runtime.language {
+            Language::Python => version,
+            _ => version.split_once('.').map_or(version, |(major, _)| major),
+        }
     }
 }
 
-/// `Python` and `Node.js`, as people write them.
+/// Languages as people write them.
 pub(super) fn name(language: Language) -> &'static str {
     match language {
         Language::Node => "Node.js",
+        Language::Java => "Java",
         _ => "Python",
     }
 }

@@ -3,16 +3,18 @@
 //!
 //! Lamplight ships no interpreter. A Python or Node.js that this machine has, from its packages or
 //! from a version manager, is shown to functions as `/var/lang`, and Lamplight's own runtime
-//! client as `/var/runtime`.
+//! client as `/var/runtime`. A Java is run with AWS's own client, once that was installed. A runtime
+//! that was installed as an image brings everything itself.
 //!
 //! Invariants: a runtime is served by the version in its identifier and by no other, unless the
-//! configuration names an interpreter for it. Everything offered has answered once.
+//! configuration names an interpreter for it. Everything offered has answered once. The
+//! configuration comes first, then what was installed, then what was found.
 //!
-//! Absences: nothing is downloaded or installed; java, dotnet and ruby have no client yet. All
-//! accounts share an interpreter's files, and so its pages in memory: giving each account a copy
+//! Absences: nothing is downloaded here; dotnet and ruby run from images only. All accounts share an interpreter's files, and so its pages in memory: giving each account a copy
 //! is for whoever needs that wall.
 
 mod clients;
+mod installed;
 mod interpreter;
 mod missing;
 mod plan;
@@ -23,10 +25,12 @@ mod search;
 mod tests;
 
 pub use clients::{Client, ClientError, install_clients};
+pub use installed::{InstallError, Installed, Installer, Record};
 pub use interpreter::{Interpreter, Version};
 pub use missing::MissingRuntime;
-pub use plan::{BOOTSTRAPS, RuntimePlan};
+pub use plan::{BOOTSTRAPS, Root, RuntimePlan, Wanted};
 
+use installed::What;
 use lamplight_model::{Language, Runtime};
 use search::{Candidate, Places};
 use std::collections::BTreeMap;
@@ -46,6 +50,7 @@ pub struct Runtimes {
     found: Vec<Interpreter>,
     /// What the configuration says, by identifier: an interpreter or why it cannot be used.
     explicit: BTreeMap<String, Result<Interpreter, String>>,
+    installed: Installed,
 }
 
 /// A line of [`Runtimes::listing`].
@@ -103,32 +108,84 @@ impl Runtimes {
             }
         }
         found.sort_by_key(|interpreter| std::cmp::Reverse(interpreter.version));
-        Self { found, explicit }
+        Self { found, explicit, installed: Installed::default() }
+    }
+
+    /// With what is installed in the data directory beside it, at any time.
+    pub fn with_installed(self, installed: Installed) -> Self {
+        Self { installed, ..self }
     }
 
     /// How to run a function whose `Runtime` is `identifier`. The error is for users.
     pub fn find(&self, identifier: &str) -> Result<RuntimePlan, MissingRuntime> {
-        let unknown = || MissingRuntime::Unknown(identifier.to_owned());
-        let runtime = Runtime::parse(identifier).ok_or_else(unknown)?;
-        match runtime.language {
-            Language::Provided => return Ok(RuntimePlan::provided()),
-            Language::Python | Language::Node => {}
-            _ => return Err(MissingRuntime::Unsupported(identifier.to_owned())),
-        }
+        let name = || identifier.to_owned();
+        let runtime = Runtime::parse(identifier).ok_or_else(|| MissingRuntime::Unknown(name()))?;
+        let broken = |problem| MissingRuntime::Broken { identifier: name(), problem };
         match self.explicit.get(identifier) {
-            Some(Ok(interpreter)) => return Ok(RuntimePlan::managed(identifier, interpreter)),
-            Some(Err(problem)) => {
-                return Err(MissingRuntime::Broken {
-                    identifier: identifier.to_owned(),
-                    problem: problem.clone(),
-                });
-            }
+            Some(Ok(interpreter)) => return self.on_host(identifier, interpreter),
+            Some(Err(problem)) => return Err(broken(problem.clone())),
             None => {}
         }
-        match self.found.iter().find(|interpreter| interpreter.serves(&runtime)) {
-            Some(interpreter) => Ok(RuntimePlan::managed(identifier, interpreter)),
-            None => Err(MissingRuntime::not_installed(identifier, &runtime, &self.found)),
+        let root = self.root(identifier).map_err(broken)?;
+        match (runtime.language, root) {
+            (Language::Provided, root) => Ok(RuntimePlan::provided(root)),
+            (_, Some(root)) => Ok(RuntimePlan::image(identifier, root)),
+            (Language::Python | Language::Node | Language::Java, None) => {
+                match self.found.iter().find(|interpreter| interpreter.serves(&runtime)) {
+                    Some(interpreter) => self.on_host(identifier, interpreter),
+                    None => Err(MissingRuntime::not_installed(identifier, &runtime, &self.found)),
+                }
+            }
+            (Language::Ruby | Language::Dotnet, None) => Err(MissingRuntime::ImageOnly(name())),
+            (Language::Go | Language::Custom, None) => Err(MissingRuntime::Unsupported(name())),
         }
+    }
+
+    /// The root that is installed for an identifier.
+    fn root(&self, identifier: &str) -> Result<Option<Root>, String> {
+        let Some(record) = self.installed.find(identifier)? else { return Ok(None) };
+        let path = self.installed.files(&record.what);
+        Ok(match (record.what, path) {
+            (What::Image(image), Some(path)) => Some(Root { path, config: image.config }),
+            _ => None,
+        })
+    }
+
+    fn on_host(
+        &self,
+        identifier: &str,
+        interpreter: &Interpreter,
+    ) -> Result<RuntimePlan, MissingRuntime> {
+        if interpreter.language != Language::Java {
+            return Ok(RuntimePlan::managed(identifier, interpreter));
+        }
+        let name = || identifier.to_owned();
+        let record = self.installed.find(identifier);
+        let record =
+            record.map_err(|problem| MissingRuntime::Broken { identifier: name(), problem })?;
+        let files = record.as_ref().and_then(|record| self.installed.files(&record.what));
+        match (record.map(|record| record.what), files) {
+            (Some(What::Jars(jars)), Some(files)) => {
+                Ok(RuntimePlan::java(identifier, interpreter, (&jars, files)))
+            }
+            _ => {
+                let java = format!("Java {}", interpreter.version);
+                Err(MissingRuntime::NoClient { identifier: name(), java })
+            }
+        }
+    }
+
+    /// What runs functions of an identifier, in a few words.
+    pub fn describe(&self, identifier: &str) -> Result<String, MissingRuntime> {
+        let plan = self.find(identifier)?;
+        let installed = self.installed.find(identifier).ok().flatten();
+        let installed = installed.map(|record| record.describe());
+        Ok(match (plan.interpreter(), installed) {
+            (Some(binary), None) => plan.name_version(binary),
+            (Some(binary), Some(client)) => format!("{} and {client}", plan.name_version(binary)),
+            (None, Some(image)) => image,
+            (None, None) => "the function's own bootstrap".to_owned(),
+        })
     }
 
     /// Has every Python keep the byte code of its client in `dir`, where [`install_clients`] wrote
@@ -142,6 +199,11 @@ impl Runtimes {
             .collect();
         let package = Client::Python.directory(dir).join("lamplight_runtime");
         probe::compile_all(pythons.into_values().collect(), &package, COMPILE_PATIENCE).await;
+    }
+
+    /// Everything installed, by identifier; see [`Installed::all`].
+    pub fn installed(&self) -> Vec<(String, Result<Record, String>)> {
+        self.installed.all()
     }
 
     /// Everything found and configured, by identifier, for people to read. An interpreter that

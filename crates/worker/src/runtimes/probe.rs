@@ -27,8 +27,9 @@ const AT_A_TIME: usize = 8;
 /// The oldest that the runtime clients run on.
 const OLDEST_PYTHON: (u32, u32) = (3, 8);
 const OLDEST_NODE: u32 = 18;
+const OLDEST_JAVA: u32 = 11;
 
-/// Both print fields with NULs between: version, prefix (or nothing), executable, libraries.
+/// The scripts print fields with NULs between: version, prefix (or nothing), executable, libraries.
 const ASK_PYTHON: &str = r#"
 import sys
 for name in ("zlib", "_bz2", "_lzma", "_ctypes", "_hashlib", "_ssl", "_sqlite3", "_uuid"):
@@ -93,6 +94,7 @@ async fn ask(candidate: &Candidate, patience: Duration) -> Answer {
     let mut command = Command::new(&candidate.path);
     match candidate.language {
         Language::Node => command.args(["-e", ASK_NODE]),
+        Language::Java => command.args(["-XX:TieredStopAtLevel=1", "--version"]),
         // Isolated and without `site`: nothing of the user's runs.
         _ => command.args(["-I", "-S", "-c", ASK_PYTHON]),
     };
@@ -101,7 +103,22 @@ async fn ask(candidate: &Candidate, patience: Duration) -> Answer {
         Err(_) => return Err(ProbeError::TimedOut(shown)),
     };
     let answer = answer.map_err(|e| ProbeError::Run { path: shown, reason: e.to_string() })?;
-    understand(candidate, &answer)
+    match candidate.language {
+        Language::Java => understand(candidate, &of_java(&candidate.path, &answer)),
+        _ => understand(candidate, &answer),
+    }
+}
+
+/// `openjdk 17.0.15 2025-04-15` as the others say it. The first release of a Java is just `25`.
+fn of_java(path: &Path, answer: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(answer);
+    let version = text.split_ascii_whitespace().nth(1).unwrap_or_default();
+    let rest = match version.bytes().filter(|byte| *byte == b'.').count() {
+        0 => ".0.0",
+        1 => ".0",
+        _ => "",
+    };
+    format!("{version}{rest}\0\0{}", path.display()).into_bytes()
 }
 
 /// Returns what it printed, or nothing where it failed. Killed when dropped.
@@ -154,6 +171,7 @@ fn understand(candidate: &Candidate, answer: &[u8]) -> Answer {
     let executable = fields.next().filter(|path| !path.is_empty()).ok_or_else(garbled)?;
     let too_old = match candidate.language {
         Language::Node => version.major < OLDEST_NODE,
+        Language::Java => version.major < OLDEST_JAVA,
         _ => (version.major, version.minor) < OLDEST_PYTHON,
     };
     if too_old {

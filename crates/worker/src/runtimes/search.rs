@@ -22,7 +22,7 @@ const MOST: usize = 64;
 const ELF: [u8; 4] = *b"\x7fELF";
 
 /// Below the home directory; `*` is any one name.
-const IN_HOME: [&str; 20] = [
+const IN_HOME: [&str; 22] = [
     ".pyenv/versions/*/bin",
     ".local/share/uv/python/*/bin",
     ".nvm/versions/node/*/bin",
@@ -43,10 +43,12 @@ const IN_HOME: [&str; 20] = [
     "anaconda3/bin",
     "anaconda3/envs/*/bin",
     "n/bin",
+    ".sdkman/candidates/java/*/bin",
+    ".jdks/*/bin",
 ];
 
 /// For the whole machine.
-const IN_SYSTEM: [&str; 11] = [
+const IN_SYSTEM: [&str; 12] = [
     "/usr/local/bin",
     "/usr/bin",
     "/usr/local/*/bin",
@@ -57,6 +59,7 @@ const IN_SYSTEM: [&str; 11] = [
     "/opt/hostedtoolcache/Python/*/*/bin",
     "/opt/hostedtoolcache/node/*/*/bin",
     "/usr/share/pyenv/versions/*/bin",
+    "/usr/lib/jvm/*/bin",
     "/home/linuxbrew/.linuxbrew/bin",
 ];
 
@@ -114,7 +117,7 @@ pub(super) fn candidates(places: &Places) -> Vec<Candidate> {
 /// the directory of an installation. `None` for languages that take no interpreter.
 pub(super) fn named(identifier: &str, path: &Path) -> Option<Candidate> {
     let language = Runtime::parse(identifier)?.language;
-    if !matches!(language, Language::Python | Language::Node) {
+    if !matches!(language, Language::Python | Language::Node | Language::Java) {
         return None;
     }
     let mut inside = [path.join("bin"), path.to_owned()].into_iter().flat_map(|dir| {
@@ -130,7 +133,8 @@ pub(super) fn named(identifier: &str, path: &Path) -> Option<Candidate> {
 fn names() -> impl Iterator<Item = (Language, String)> {
     let node = ["node", "nodejs"].map(|name| (Language::Node, name.to_owned()));
     let python = (8..=20).rev().map(|minor| (Language::Python, format!("python3.{minor}")));
-    node.into_iter().chain(python).chain([(Language::Python, "python3".to_owned())])
+    let last = [(Language::Python, "python3"), (Language::Java, "java")];
+    node.into_iter().chain(python).chain(last.map(|(language, name)| (language, name.to_owned())))
 }
 
 fn expand(base: &Path, pattern: &str, found: &mut Vec<PathBuf>) {

@@ -2,7 +2,10 @@
 
 use super::probe::{ProbeError, ask_all};
 use super::search::{Candidate, Places, candidates, named};
-use super::{BOOTSTRAPS, Client, MissingRuntime, Runtimes, Version, install_clients};
+use super::{
+    BOOTSTRAPS, Client, Installed, Installer, MissingRuntime, Runtimes, Version, Wanted,
+    install_clients,
+};
 use lamplight_model::Language;
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+const WANTED: Wanted<'static> = Wanted { handler: "app.handler", memory_mb: 512 };
 const LONG: Duration = Duration::from_secs(60);
 
 /// Written by another process: while this one holds a file open for writing, a child of another
@@ -78,20 +82,57 @@ async fn an_interpreter_becomes_a_plan() {
     assert_eq!(plan.client, Some(Client::Python));
     assert_eq!(plan.interpreter(), Some(binary.as_path()));
     assert_eq!(
-        plan.argv(&|inside| PathBuf::from(inside)),
+        plan.argv(&|inside| PathBuf::from(inside), WANTED),
         ["/var/lang/bin/python3.12", "-S", "/var/runtime/bootstrap.py"]
     );
     // Without mounts.
     let locate = |inside: &str| plan.host_path(inside).unwrap_or_else(|| PathBuf::from(inside));
-    assert_eq!(plan.argv(&locate)[0], binary.display().to_string());
+    assert_eq!(plan.argv(&locate, WANTED)[0], binary.display().to_string());
 
     let plan = runtimes.find("nodejs22.x").unwrap();
     assert_eq!(plan.binds, [(root.join("node"), "/var/lang".to_owned())]);
     assert_eq!(plan.client, Some(Client::Node));
     assert_eq!(
-        plan.argv(&|inside| PathBuf::from(inside)),
+        plan.argv(&|inside| PathBuf::from(inside), WANTED),
         ["/var/lang/bin/node", "/var/runtime/bootstrap.cjs"]
     );
+}
+
+#[tokio::test]
+async fn java_needs_its_client_and_minds_the_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    script(&root.join("jdk/bin/java"), "echo openjdk 21.0.4 2024-07-16 LTS");
+    script(&root.join("new/bin/java"), "echo openjdk 25 2025-09-16");
+    script(&root.join("old/bin/java"), "echo java 1.8.0_392");
+    let [jdk, new, old] = ["jdk", "new", "old"].map(|name| root.join(name));
+    let named = [("java21", jdk.as_path()), ("java25", &new), ("java8.al2", &old)];
+    let data = root.join("runtimes");
+    let runtimes = only(&named).await.with_installed(Installed::new(&data));
+    let lacks = runtimes.find("java21").unwrap_err();
+    assert!(matches!(&lacks, MissingRuntime::NoClient { .. }), "{lacks}");
+    assert_eq!(lacks.in_short(), "Java 21.0.4 is here, its client is not");
+    assert!(runtimes.find("java8.al2").unwrap_err().to_string().contains("too old"));
+
+    let jars = root.join("jars");
+    fs::create_dir(&jars).unwrap();
+    let stems = ["runtime-interface-client-2.9.0", "core-1.4.0", "serialization-1.2.0"];
+    for stem in stems {
+        fs::write(jars.join(format!("aws-lambda-java-{stem}.jar")), "").unwrap();
+    }
+    let installer = Installer::open(&data).unwrap();
+    for identifier in ["java21", "java25"] {
+        installer.jars(identifier, &jars).unwrap();
+    }
+    let plan = runtimes.find("java21").unwrap();
+    let argv = plan.argv(&|inside| PathBuf::from(inside), WANTED);
+    assert_eq!(argv[..2], ["/var/lang/bin/java", "-XX:MaxHeapSize=445644k"]);
+    let path: Vec<String> =
+        stems.iter().map(|stem| format!("/var/runtime/lib/aws-lambda-java-{stem}.jar")).collect();
+    assert_eq!(argv[argv.len() - 3], path.join(":"));
+    assert_eq!(argv.last().unwrap(), "app.handler");
+    assert_eq!(plan.version("java21"), "java:21.v4");
+    assert_eq!(runtimes.find("java25").unwrap().version("java25"), "java:25.v0");
 }
 
 #[tokio::test]
@@ -104,9 +145,9 @@ async fn provided_runtimes_bring_their_own() {
         );
         assert!(plan.binds.is_empty());
         assert!(plan.pick_bootstrap(&|path| path == BOOTSTRAPS[1]));
-        assert_eq!(plan.argv(&|inside| PathBuf::from(inside)), ["/opt/bootstrap"]);
+        assert_eq!(plan.argv(&|inside| PathBuf::from(inside), WANTED), ["/opt/bootstrap"]);
         assert!(plan.pick_bootstrap(&|_| true));
-        assert_eq!(plan.argv(&|inside| PathBuf::from(inside)), ["/var/task/bootstrap"]);
+        assert_eq!(plan.argv(&|inside| PathBuf::from(inside), WANTED), ["/var/task/bootstrap"]);
         assert!(!plan.pick_bootstrap(&|_| false));
     }
 }
@@ -127,7 +168,7 @@ async fn what_is_missing_is_said_plainly() {
 
     let found = Runtimes {
         found: vec![runtimes.explicit["python3.12"].clone().unwrap()],
-        explicit: BTreeMap::new(),
+        ..Runtimes::default()
     };
     assert!(found.find("python3.11").is_ok());
     let text = found.find("python3.14").unwrap_err().to_string();
@@ -138,11 +179,17 @@ async fn what_is_missing_is_said_plainly() {
     for part in ["Node.js 20,", "no Node.js was found", "nvm install 20"] {
         assert!(text.contains(part), "{text}");
     }
-    for identifier in ["java21", "dotnet8", "ruby3.3"] {
-        let error = found.find(identifier).unwrap_err();
-        assert_eq!(error, MissingRuntime::Unsupported(identifier.to_owned()));
-        assert!(error.to_string().contains("cannot run"));
+    let text = found.find("java21").unwrap_err().to_string();
+    for part in ["Java 21,", "no Java was found", "openjdk-21-jre-headless"] {
+        assert!(text.contains(part), "{text}");
     }
+    for identifier in ["dotnet8", "ruby3.3"] {
+        let error = found.find(identifier).unwrap_err();
+        assert_eq!(error, MissingRuntime::ImageOnly(identifier.to_owned()));
+        assert!(error.to_string().contains(&format!("runtime install {identifier} --from")));
+    }
+    let go = found.find("go1.x").unwrap_err();
+    assert_eq!(go, MissingRuntime::Unsupported("go1.x".to_owned()));
     assert!(matches!(found.find("cobol85"), Err(MissingRuntime::Unknown(_))));
     let listing = runtimes.listing();
     assert_eq!(listing.len(), 2);
@@ -217,8 +264,12 @@ async fn the_machines_own_interpreters_run() {
         let output = Command::new(&listed.path).arg("--version").output().unwrap();
         let version = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(version.contains(&listed.version), "{listed:?} says {version}");
-        let plan = runtimes.find(&listed.identifier).unwrap();
-        let inside = &plan.argv(&|inside| PathBuf::from(inside))[0];
+        let Ok(plan) = runtimes.find(&listed.identifier) else {
+            // Java needs more than a Java.
+            assert!(listed.identifier.starts_with("java"), "{listed:?}");
+            continue;
+        };
+        let inside = &plan.argv(&|inside| PathBuf::from(inside), WANTED)[0];
         assert_eq!(plan.host_path(inside).as_deref(), plan.interpreter());
     }
     let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,236 @@
+//! Installing and removing. One at a time: the directory is locked meanwhile.
+//!
+//! Everything here blocks, but for the unpacking of images.
+
+use super::record::{Image, Jars, Record, What};
+use super::{Installed, JARS, ROOTS, is_plain};
+use crate::code::{CodeCache, CodeError};
+use crate::runtimes::plan::IMAGE_BOOTSTRAP;
+use lamplight_rpc::PrepareError;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// What a function in Java needs of AWS's: how the names of the files begin, in the order of the
+/// class path.
+pub const JAVA_CLIENT: [&str; 3] = [
+    "aws-lambda-java-runtime-interface-client",
+    "aws-lambda-java-core",
+    "aws-lambda-java-serialization",
+];
+
+/// The largest jar that is taken, bytes.
+const JAR: u64 = 64 * 1024 * 1024;
+
+#[derive(Debug, Error)]
+pub enum InstallError {
+    #[error("{0:?} cannot be the name of a runtime")]
+    Name(String),
+    #[error("another lamplight is installing runtimes in {0}; wait for it")]
+    Busy(PathBuf),
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("the image cannot be unpacked: {0}")]
+    Cache(#[from] CodeError),
+    #[error("the image cannot be unpacked: {0:?}")]
+    Unpack(PrepareError),
+    #[error("the image has neither /var/runtime/bootstrap nor an entry point: it is no runtime")]
+    NoRuntime,
+    #[error(
+        "{0} has {1} files called {2}-VERSION.jar, and exactly one is needed: the official runtime \
+         interface client for Java and what it depends on"
+    )]
+    Jar(PathBuf, usize, &'static str),
+    #[error("{0} is larger than any jar of that name")]
+    LargeJar(PathBuf),
+}
+
+/// The right to change what is installed.
+pub struct Installer {
+    installed: Installed,
+    dir: PathBuf,
+    /// The kernel drops it with the process, however that ends.
+    _lock: File,
+}
+
+impl Installer {
+    /// Makes the directory where there is none.
+    pub fn open(dir: &Path) -> Result<Self, InstallError> {
+        let at = |path: &Path| failed(path.to_owned());
+        for dir in [dir.to_owned(), dir.join(ROOTS), dir.join(JARS)] {
+            DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(at(&dir))?;
+        }
+        let path = dir.join("lock");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let lock = options.open(&path).map_err(at(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(InstallError::Busy(dir.to_owned())),
+            Err(fs::TryLockError::Error(error)) => return Err(at(&path)(error)),
+        }
+        Ok(Self { installed: Installed::new(dir), dir: dir.to_owned(), _lock: lock })
+    }
+
+    /// Installs the image that `bundle` holds, in place of what was there.
+    pub async fn image(
+        &self,
+        identifier: &str,
+        (name, resolved): (&str, &str),
+        bundle: &[u8],
+    ) -> Result<Record, InstallError> {
+        check(identifier)?;
+        let digest = hex(&Sha256::digest(bundle));
+        let pulled = self.dir.join("pulled");
+        fs::write(&pulled, bundle).map_err(failed(pulled.clone()))?;
+        let cache = CodeCache::open(&self.dir.join(ROOTS))?;
+        let prepared = cache.prepare(&digest, &pulled).await;
+        let _ = fs::remove_file(&pulled);
+        prepared.map_err(InstallError::Unpack)?;
+        let config = cache.image(&digest).ok_or(InstallError::NoRuntime)?;
+        let root = cache.unpacked(&digest).ok_or(InstallError::NoRuntime)?;
+        let bootstrap = root.join(IMAGE_BOOTSTRAP.trim_start_matches('/'));
+        if config.entry_point.is_empty()
+            && !identifier.starts_with("provided")
+            && fs::symlink_metadata(bootstrap).is_err()
+        {
+            return Err(InstallError::NoRuntime);
+        }
+        let (name, resolved) = (name.to_owned(), resolved.to_owned());
+        let image = Image { name, resolved, root: digest, config };
+        self.keep(identifier, Record::new(What::Image(image)))
+    }
+
+    /// Installs the client for Java whose jars are in `from`, in place of what was there.
+    pub fn jars(&self, identifier: &str, from: &Path) -> Result<Record, InstallError> {
+        check(identifier)?;
+        let chosen: Vec<PathBuf> =
+            JAVA_CLIENT.into_iter().map(|stem| jar(from, stem)).collect::<Result<_, _>>()?;
+        let (mut files, mut digests) = (Vec::new(), BTreeMap::new());
+        let mut contents = Vec::new();
+        for path in &chosen {
+            let content = fs::read(path).map_err(failed(path.clone()))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            digests.insert(name.clone(), hex(&Sha256::digest(&content)));
+            files.push(name);
+            contents.push(content);
+        }
+        let directory = hex(&Sha256::digest(format!("{digests:?}")));
+        let dir = self.dir.join(JARS).join(&directory);
+        let new = self.dir.join(JARS).join(".new");
+        let write = || -> io::Result<()> {
+            remove(&new)?;
+            DirBuilder::new().mode(0o755).create(&new)?;
+            for (name, content) in files.iter().zip(&contents) {
+                // Functions run as a user of their own.
+                write_file(&new.join(name), content, 0o644)?;
+            }
+            remove(&dir)?;
+            fs::rename(&new, &dir)
+        };
+        if !dir.is_dir() {
+            write().map_err(failed(dir.clone()))?;
+        }
+        self.keep(identifier, Record::new(What::Jars(Jars { directory, files, digests })))
+    }
+
+    /// Whether there was something to remove. Its files stay until [`Installer::sweep`].
+    pub fn remove(&self, identifier: &str) -> Result<bool, InstallError> {
+        let Some(path) = self.installed.path(identifier) else { return Ok(false) };
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed(path)(error)),
+        }
+    }
+
+    /// Removes the files that no record names. Environments may run on them: the caller knows that
+    /// there are none.
+    pub async fn sweep(&self) -> Result<(), InstallError> {
+        let mut used = BTreeSet::new();
+        for (_, record) in self.installed.all() {
+            match record.map(|record| record.what) {
+                Ok(What::Image(image)) => used.insert(image.root),
+                Ok(What::Jars(jars)) => used.insert(jars.directory),
+                // Nobody knows what it names.
+                Err(_) => return Ok(()),
+            };
+        }
+        // Also clears what an earlier installation did not finish.
+        let cache = CodeCache::open(&self.dir.join(ROOTS))?;
+        for name in names(&self.dir.join(ROOTS))?.difference(&used) {
+            cache.forget(name).await;
+        }
+        for name in names(&self.dir.join(JARS))?.difference(&used) {
+            let path = self.dir.join(JARS).join(name);
+            remove(&path).map_err(failed(path))?;
+        }
+        Ok(())
+    }
+
+    fn keep(&self, identifier: &str, record: Record) -> Result<Record, InstallError> {
+        let path = self.dir.join(format!("{identifier}.json"));
+        let new = self.dir.join(format!("{identifier}.new"));
+        let write = || -> io::Result<()> {
+            write_file(&new, &record.to_bytes(), 0o644)?;
+            fs::rename(&new, &path)?;
+            File::open(&self.dir)?.sync_all()
+        };
+        write().map_err(failed(path.clone()))?;
+        Ok(record)
+    }
+}
+
+fn check(identifier: &str) -> Result<(), InstallError> {
+    match is_plain(identifier) {
+        true => Ok(()),
+        false => Err(InstallError::Name(identifier.to_owned())),
+    }
+}
+
+/// The one file `<stem>-VERSION.jar` in a directory.
+fn jar(dir: &Path, stem: &'static str) -> Result<PathBuf, InstallError> {
+    let named = |name: &str| {
+        let version = name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(".jar")?;
+        // Beside it there may be sources and documentation.
+        version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.').then_some(())
+    };
+    let found: Vec<String> = names(dir)?.into_iter().filter(|name| named(name).is_some()).collect();
+    let [name] = found.as_slice() else {
+        return Err(InstallError::Jar(dir.to_owned(), found.len(), stem));
+    };
+    let path = dir.join(name);
+    let size = fs::metadata(&path).map_err(failed(path.clone()))?.len();
+    if size > JAR { Err(InstallError::LargeJar(path)) } else { Ok(path) }
+}
+
+fn names(dir: &Path) -> Result<BTreeSet<String>, InstallError> {
+    let entries = fs::read_dir(dir).map_err(failed(dir.to_owned()))?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+fn write_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn failed(path: PathBuf) -> impl FnOnce(io::Error) -> InstallError {
+    move |source| InstallError::Io { path, source }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
