@@ -66,6 +66,22 @@ command -v docker-registry >/dev/null || apt docker-registry ||
     lacks docker-registry "not installed, and apt-get did not help"
 command -v openssl >/dev/null || apt openssl || lacks openssl "not installed, and apt-get did not help"
 
+# AWS's client for Java, for the functions of tests.
+java_client="com.amazonaws:aws-lambda-java-runtime-interface-client:2.9.0 com.amazonaws:aws-lambda-java-core:1.4.0
+    com.amazonaws:aws-lambda-java-serialization:1.2.0 software.amazon.awssdk:utils-lite:2.34.0"
+if ! command -v javac >/dev/null; then
+    lacks java "no JDK (Debian: default-jdk-headless)"
+elif ! command -v mvn >/dev/null; then
+    lacks java "no Maven to get AWS's client with (Debian: maven)"
+else
+    say "AWS's client for Java"
+    for jar in $java_client; do
+        mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.0:copy -Dmdep.useBaseVersion=true \
+            -Dartifact="$jar" -DoutputDirectory="$venv/java" >"$venv/mvn.log" 2>&1 ||
+            { lacks java "Maven could not get $jar; see .venv/mvn.log"; break; }
+    done
+fi
+
 if ! { command -v node && command -v npm; } >/dev/null; then
     apt nodejs npm || true
 fi

@@ -209,7 +209,8 @@ impl RuntimePlan {
             }
             (Start::Java { inside, jars, .. }, _) => {
                 let path: Vec<_> = jars.iter().map(|j| located(&format!("{JARS}/{j}"))).collect();
-                java(located(inside), &path.join(":"), wanted)
+                let major = self.version.map_or(0, |version| version.major);
+                java((located(inside), major), &path.join(":"), wanted)
             }
             (Start::Interpreter { inside, .. }, Some(Client::Node)) => {
                 vec![located(inside), client("bootstrap.cjs")]
@@ -232,8 +233,10 @@ impl RuntimePlan {
 
 /// AWS: its Java runtimes have the same heap, collector and compiler. A sandbox shows no limits that
 /// the JVM could go by.
-fn java(java: String, class_path: &str, wanted: Wanted<'_>) -> Vec<String> {
+fn java((java, major): (String, u32), class_path: &str, wanted: Wanted<'_>) -> Vec<String> {
     let heap = u64::from(wanted.memory_mb) * 1024 * 85 / 100;
+    // The client speaks HTTP in C, which newer ones would warn of at every start.
+    let native = (major >= 24).then(|| "--enable-native-access=ALL-UNNAMED".to_owned());
     let options = [
         &format!("-XX:MaxHeapSize={heap}k"),
         "-XX:+UseSerialGC",
@@ -242,10 +245,12 @@ fn java(java: String, class_path: &str, wanted: Wanted<'_>) -> Vec<String> {
         "-Xshare:auto",
         // Nobody is there to look at the file that it would keep in /tmp.
         "-XX:-UsePerfData",
+        // For the descriptor that the client writes its frames to.
+        "--add-opens=java.base/java.io=ALL-UNNAMED",
         "-cp",
         class_path,
         JAVA_MAIN,
         wanted.handler,
     ];
-    std::iter::once(java).chain(options.map(str::to_owned)).collect()
+    std::iter::once(java).chain(native).chain(options.map(str::to_owned)).collect()
 }

@@ -125,6 +125,7 @@ async fn java_needs_its_client_and_minds_the_memory() {
         installer.jars(identifier, &jars).unwrap();
     }
     let plan = runtimes.find("java21").unwrap();
+    assert!(plan.is_framed() && plan.is_wrapped());
     let argv = plan.argv(&|inside| PathBuf::from(inside), WANTED);
     assert_eq!(argv[..2], ["/var/lang/bin/java", "-XX:MaxHeapSize=445644k"]);
     let path: Vec<String> =
@@ -132,7 +133,10 @@ async fn java_needs_its_client_and_minds_the_memory() {
     assert_eq!(argv[argv.len() - 3], path.join(":"));
     assert_eq!(argv.last().unwrap(), "app.handler");
     assert_eq!(plan.version("java21"), "java:21.v4");
-    assert_eq!(runtimes.find("java25").unwrap().version("java25"), "java:25.v0");
+    let newer = runtimes.find("java25").unwrap();
+    assert_eq!(newer.version("java25"), "java:25.v0");
+    let argv = newer.argv(&|inside| PathBuf::from(inside), WANTED);
+    assert_eq!(argv[1], "--enable-native-access=ALL-UNNAMED");
 }
 
 #[tokio::test]

@@ -15,16 +15,17 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// What a function in Java needs of AWS's: how the names of the files begin, in the order of the
-/// class path.
+/// What a function in Java needs of AWS's: how the names of the files begin. What else is in the
+/// directory is taken along, for what these need changes with their versions.
 pub const JAVA_CLIENT: [&str; 3] = [
     "aws-lambda-java-runtime-interface-client",
     "aws-lambda-java-core",
     "aws-lambda-java-serialization",
 ];
 
-/// The largest jar that is taken, bytes.
+/// The largest jar that is taken, bytes, and how many.
 const JAR: u64 = 64 * 1024 * 1024;
+const JARS_AT_MOST: usize = 32;
 
 #[derive(Debug, Error)]
 pub enum InstallError {
@@ -45,8 +46,8 @@ pub enum InstallError {
          interface client for Java and what it depends on"
     )]
     Jar(PathBuf, usize, &'static str),
-    #[error("{0} is larger than any jar of that name")]
-    LargeJar(PathBuf),
+    #[error("{0} has more or larger jars than that client is made of")]
+    TooMuch(PathBuf),
 }
 
 /// The right to change what is installed.
@@ -108,8 +109,7 @@ impl Installer {
     /// Installs the client for Java whose jars are in `from`, in place of what was there.
     pub fn jars(&self, identifier: &str, from: &Path) -> Result<Record, InstallError> {
         check(identifier)?;
-        let chosen: Vec<PathBuf> =
-            JAVA_CLIENT.into_iter().map(|stem| jar(from, stem)).collect::<Result<_, _>>()?;
+        let chosen = jars(from)?;
         let (mut files, mut digests) = (Vec::new(), BTreeMap::new());
         let mut contents = Vec::new();
         for path in &chosen {
@@ -192,20 +192,40 @@ fn check(identifier: &str) -> Result<(), InstallError> {
     }
 }
 
-/// The one file `<stem>-VERSION.jar` in a directory.
-fn jar(dir: &Path, stem: &'static str) -> Result<PathBuf, InstallError> {
-    let named = |name: &str| {
-        let version = name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(".jar")?;
-        // Beside it there may be sources and documentation.
-        version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.').then_some(())
+/// The jars in a directory, those of the client first.
+fn jars(dir: &Path) -> Result<Vec<PathBuf>, InstallError> {
+    let mut others: Vec<String> = names(dir)?.into_iter().filter(|name| is_jar(name)).collect();
+    let mut chosen = Vec::new();
+    for stem in JAVA_CLIENT {
+        let (own, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|name| is_of(name, stem));
+        if own.len() != 1 {
+            return Err(InstallError::Jar(dir.to_owned(), own.len(), stem));
+        }
+        chosen.extend(own);
+        others = rest;
+    }
+    chosen.extend(others);
+    if chosen.len() > JARS_AT_MOST {
+        return Err(InstallError::TooMuch(dir.to_owned()));
+    }
+    let path = |name: String| {
+        let path = dir.join(name);
+        let size = fs::metadata(&path).map_err(failed(path.clone()))?.len();
+        if size > JAR { Err(InstallError::TooMuch(dir.to_owned())) } else { Ok(path) }
     };
-    let found: Vec<String> = names(dir)?.into_iter().filter(|name| named(name).is_some()).collect();
-    let [name] = found.as_slice() else {
-        return Err(InstallError::Jar(dir.to_owned(), found.len(), stem));
-    };
-    let path = dir.join(name);
-    let size = fs::metadata(&path).map_err(failed(path.clone()))?.len();
-    if size > JAR { Err(InstallError::LargeJar(path)) } else { Ok(path) }
+    chosen.into_iter().map(path).collect()
+}
+
+/// What the class path can name, and no sources or documentation beside it.
+fn is_jar(name: &str) -> bool {
+    let beside = ["-sources.jar", "-javadoc.jar"];
+    name.ends_with(".jar") && !name.contains(':') && !beside.iter().any(|end| name.ends_with(end))
+}
+
+/// Whether a file is called `<stem>-VERSION.jar`.
+fn is_of(name: &str, stem: &str) -> bool {
+    let version = name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('-'));
+    version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn names(dir: &Path) -> Result<BTreeSet<String>, InstallError> {

@@ -94,7 +94,7 @@ async fn what_cannot_be_read_is_said_and_touches_nothing() {
 }
 
 #[test]
-fn the_client_for_java_is_three_jars() {
+fn the_client_for_java_is_three_jars_and_what_they_need() {
     let dir = tempfile::tempdir().unwrap();
     let installer = Installer::open(dir.path()).unwrap();
     let from = tempfile::tempdir().unwrap();
@@ -105,12 +105,14 @@ fn the_client_for_java_is_three_jars() {
     refused("has 0 files called aws-lambda-java-runtime-interface-client-VERSION.jar");
     jars(from.path());
     fs::write(from.path().join("aws-lambda-java-core-1.2.3-sources.jar"), "").unwrap();
-    fs::write(from.path().join("other.jar"), "").unwrap();
+    fs::write(from.path().join("utils-lite-2.34.0.jar"), "").unwrap();
+    fs::write(from.path().join("README.md"), "").unwrap();
     let record = installer.jars("java17", from.path()).unwrap();
     let installed = Installed::new(dir.path());
     assert_eq!(installed.find("java17"), Ok(Some(record.clone())));
     let files = installed.files(&record.what).unwrap();
-    assert_eq!(fs::read_dir(&files).unwrap().count(), 3);
+    assert_eq!(fs::read_dir(&files).unwrap().count(), 4);
+    assert!(record.describe().ends_with(", utils-lite-2.34.0.jar"), "{}", record.describe());
     fs::write(from.path().join("aws-lambda-java-core-1.2.4.jar"), "").unwrap();
     refused("has 2 files called aws-lambda-java-core-VERSION.jar");
     fs::remove_dir_all(files).unwrap();
