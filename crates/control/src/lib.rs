@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod counting;
 pub mod documents;
+pub mod durable;
 pub mod layers;
 pub mod manager;
 pub mod placement;

@@ -21,4 +21,4 @@ pub use function::{
 };
 pub use layer::{LayerArn, LayerRef, LayerVersion, LayerVersionArn};
 pub use runtime::{Language, Runtime};
-pub use target::Target;
+pub use target::{DurableSettings, Target};

@@ -34,6 +34,17 @@ pub struct Target {
     pub system_log_level: Option<String>,
     /// Each call is for a tenant, and an environment serves one tenant alone.
     pub tenant_isolation: bool,
+    /// Of a durable function, whose calls are executions.
+    pub durable: Option<DurableSettings>,
+}
+
+/// AWS: the `DurableConfig` of a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurableSettings {
+    /// How long an execution may run, seconds.
+    pub timeout: u32,
+    /// How long it is kept after its end.
+    pub retention_days: u32,
 }
 
 impl Target {

@@ -27,6 +27,8 @@ pub struct Call {
     pub tail: bool,
     /// See [`crate::Invocation::stream`].
     pub stream: Option<mpsc::Sender<Bytes>>,
+    /// Whether it is an invocation within a durable execution, and does not start one.
+    pub within_execution: bool,
 }
 
 impl Call {
@@ -41,6 +43,7 @@ impl Call {
             tenant: None,
             tail: false,
             stream: None,
+            within_execution: false,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod catalog;
 mod documents;
+mod durable;
 mod environment;
 mod guests;
 mod images;
@@ -17,6 +18,10 @@ pub use catalog::{
 };
 pub use documents::{
     Belongings, Document, DocumentError, DocumentKey, Documents, Expected, Labels,
+};
+pub use durable::{
+    CallbackAnswer, DurableError, DurableExecutions, ErrorObject, ExecutionArn, ExecutionFilter,
+    ExecutionPage, Finished, NewExecution, PauseRequest,
 };
 pub use environment::{
     After, Assignment, CHUNK, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome,

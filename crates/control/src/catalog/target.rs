@@ -1,6 +1,8 @@
 //! From a stored function to what a worker runs.
 
-use lamplight_model::{FunctionArn, FunctionRecord, ImageOverrides, PackageType, Target};
+use lamplight_model::{
+    DurableSettings, FunctionArn, FunctionRecord, ImageOverrides, PackageType, Target,
+};
 use std::time::Duration;
 
 pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
@@ -37,7 +39,18 @@ pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
         application_log_level: level("ApplicationLogLevel"),
         system_log_level: level("SystemLogLevel"),
         tenant_isolation: record.isolates_tenants(),
+        durable: durable(record),
     }
+}
+
+fn durable(record: &FunctionRecord) -> Option<DurableSettings> {
+    let config = record.settings.echoed.get("DurableConfig")?;
+    let number = |member: &str| u32::try_from(config.get(member)?.as_u64()?).ok();
+    Some(DurableSettings {
+        // AWS: a day where nothing else is said.
+        timeout: number("ExecutionTimeout").unwrap_or(86_400),
+        retention_days: number("RetentionPeriodInDays").unwrap_or(30),
+    })
 }
 
 fn overrides(record: &FunctionRecord) -> ImageOverrides {

@@ -76,6 +76,7 @@ fn target() -> Arc<Target> {
         application_log_level: None,
         system_log_level: None,
         tenant_isolation: false,
+        durable: None,
     })
 }
 

@@ -96,6 +96,7 @@ pub(super) mod tests {
             application_log_level: None,
             system_log_level: None,
             tenant_isolation: false,
+            durable: None,
         }
     }
 

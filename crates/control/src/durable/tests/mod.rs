@@ -1,0 +1,1 @@
+//! Executions in memory, and over the in-memory store.
