@@ -20,7 +20,9 @@ pub use invoke::Functions;
 pub use server::serve;
 
 use lamplight_env::Env;
-use lamplight_rpc::{Catalog, CodeSource, Documents, Images, Layers, Manager, Objects};
+use lamplight_rpc::{
+    Catalog, CodeSource, Documents, DurableExecutions, Images, Layers, Manager, Objects,
+};
 use lamplight_services::iam::Iam;
 use lamplight_services::logs::Logs;
 use lamplight_services::sqs::Sqs;
@@ -52,6 +54,7 @@ pub struct Parts {
     pub manager: Arc<dyn Manager>,
     /// The way of every call; an [`lamplight_rpc::Invoker`] for the rest of the server.
     pub functions: Arc<Functions>,
+    pub durable: Arc<dyn DurableExecutions>,
     pub logs: Arc<Logs>,
     pub iam: Arc<Iam>,
     pub sqs: Arc<Sqs>,

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use lamplight_control::catalog::{self, FunctionCatalog};
 use lamplight_control::counting::AccountCounting;
 use lamplight_control::documents::StoredDocuments;
+use lamplight_control::durable::{Executions, Ways};
 use lamplight_control::layers::StoredLayers;
 use lamplight_control::manager::{self, EnvironmentManager};
 use lamplight_control::placement::OneMachine;
@@ -133,13 +134,20 @@ impl Server {
         let documents =
             StoredDocuments::load(Arc::clone(&store.meta) as _, env.tasks.clone(), labels);
         let documents: Arc<dyn Documents> = Arc::new(documents.await.map_err(anyhow::Error::msg)?);
+        let front = Tasks::new();
+        let front_env = Env { tasks: front.clone(), ..env.clone() };
+        let durable = Executions::load(Arc::clone(&store.meta) as _, front_env.clone());
+        let durable = Arc::new(durable.await.map_err(anyhow::Error::msg)?);
         let catalog = FunctionCatalog::load(catalog::Parts {
             meta: Arc::clone(&store.meta) as _,
             blobs: Arc::clone(&store.blobs) as _,
             worker: Arc::clone(&agent) as _,
             manager: Arc::clone(&manager) as _,
             counting: Arc::clone(&counting) as _,
-            belongings: Arc::new(FunctionDocuments(Arc::clone(&documents))),
+            belongings: Arc::new(FunctionDocuments {
+                documents: Arc::clone(&documents),
+                durable: Arc::clone(&durable) as _,
+            }),
             env: env.clone(),
         })
         .await
@@ -158,13 +166,12 @@ impl Server {
         // Parsed now, so that no first caller waits for it.
         lamplight_wire::services();
 
-        let front = Tasks::new();
-        let front_env = Env { tasks: front.clone(), ..env.clone() };
         let functions = Arc::new(Functions {
             env: front_env.clone(),
             catalog: Arc::clone(&catalog) as _,
             counting,
             manager: Arc::clone(&manager) as _,
+            durable: Arc::clone(&durable) as _,
         });
         let parts = Arc::new(Parts {
             options: Options {
@@ -183,7 +190,8 @@ impl Server {
             layers: Arc::new(layers),
             documents,
             manager,
-            functions,
+            functions: Arc::clone(&functions),
+            durable: Arc::clone(&durable) as _,
             logs,
             downloads: Downloads::new(&*env.random),
             env: front_env,
@@ -192,6 +200,7 @@ impl Server {
         sqs.resume(&home);
         // From here on environments may be made, which have to have everything.
         catalog.start();
+        durable.start(Ways { catalog: Arc::clone(&catalog) as _, invoker: functions });
         front.spawn(lamplight_frontend::serve(listener, parts));
         let server = Self {
             address,

@@ -35,7 +35,9 @@ pub fn check(
     };
     if parts.options.enforce && caller.who != Who::Root {
         let named = |kind: &str, name: &str| parts.iam.arn_of(kind, name);
-        let asked = Asked { service, operation, caller: &caller.arn, scope, named: &named };
+        let waiting = |id: &str| Some(parts.durable.callback_arn(id)?.to_string());
+        let (named, waiting, caller_arn) = (&named, &waiting, &*caller.arn);
+        let asked = Asked { service, operation, caller: caller_arn, scope, named, waiting };
         if let Some(subject) = subject::of(&asked, &call.input) {
             let mut context = context(parts, head, (caller, scope));
             subject.describe(&mut context);
@@ -48,8 +50,9 @@ pub fn check(
         }
         if service == "lambda" {
             let context = context(parts, head, (caller, scope));
-            for subject in subject::besides(operation, &call.input) {
-                ask(parts, caller, None, (&subject, &context))?;
+            for subject in subject::besides(operation, scope, &call.input) {
+                let policy = subject.function.as_ref().and_then(|function| policy(parts, function));
+                ask(parts, caller, policy, (&subject, &context))?;
             }
         }
         if let Some(role) = role {

@@ -54,11 +54,13 @@ pub struct Asked<'a> {
     pub scope: &'a Scope,
     /// The ARN of the `user` or `role` of a name, where there is one.
     pub named: &'a dyn Fn(&str, &str) -> Option<String>,
+    /// The ARN of the durable execution that waits for a callback.
+    pub waiting: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// `None`: nobody needs leave for it.
 pub fn of(asked: &Asked<'_>, input: &Map<String, Value>) -> Option<Subject> {
-    let Asked { service, operation, caller, scope, named } = *asked;
+    let Asked { service, operation, caller, scope, named, waiting } = *asked;
     let text = |name: &str| input.get(name).and_then(Value::as_str).filter(|t| !t.is_empty());
     let mut subject = Subject::new(&format!("{service}:{operation}"), "*");
     match service {
@@ -103,8 +105,13 @@ pub fn of(asked: &Asked<'_>, input: &Map<String, Value>) -> Option<Subject> {
                 subject.resource = arn(group).unwrap_or("*".to_owned());
             }
         }
-        "lambda" => lambda(&mut subject, operation, scope, input),
         "sqs" => sqs(&mut subject, operation, scope, input),
+        "lambda" => {
+            lambda(&mut subject, operation, scope, input);
+            if let Some(arn) = text("CallbackId").and_then(waiting) {
+                subject.resource = arn;
+            }
+        }
         _ => {}
     }
     tags(&mut subject, input);
@@ -218,7 +225,7 @@ fn sqs(subject: &mut Subject, operation: &str, scope: &Scope, input: &Map<String
 
 /// What else a request to Lambda needs leave for: whoever may have code run may not thereby read
 /// objects and layers that are kept from them.
-pub fn besides(operation: &str, input: &Map<String, Value>) -> Vec<Subject> {
+pub fn besides(operation: &str, scope: &Scope, input: &Map<String, Value>) -> Vec<Subject> {
     let source = match operation {
         "CreateFunction" => input.get("Code").and_then(Value::as_object),
         "PublishLayerVersion" => input.get("Content").and_then(Value::as_object),
@@ -235,7 +242,26 @@ pub fn besides(operation: &str, input: &Map<String, Value>) -> Vec<Subject> {
         let arn = LayerVersionArn::parse(layer).map_or("*".to_owned(), |arn| arn.to_string());
         besides.push(Subject::new("lambda:GetLayerVersion", &arn));
     }
+    if operation == "CheckpointDurableExecution" {
+        besides.extend(chained(scope, input));
+    }
     besides
+}
+
+/// The functions that a checkpoint calls, which is up to the role of its function.
+fn chained(scope: &Scope, input: &Map<String, Value>) -> Vec<Subject> {
+    let updates = input.get("Updates").and_then(Value::as_array).into_iter().flatten();
+    let names = updates
+        .filter_map(|update| update.get("ChainedInvokeOptions")?.get("FunctionName")?.as_str());
+    let subject = |name: &str| match FunctionRef::parse(scope, name, None) {
+        Ok(function) => {
+            let mut subject = Subject::new("lambda:InvokeFunction", &function.arn());
+            subject.function = Some(function);
+            subject
+        }
+        Err(_) => Subject::new("lambda:InvokeFunction", "*"),
+    };
+    names.map(subject).collect()
 }
 
 /// A function as policies name it.

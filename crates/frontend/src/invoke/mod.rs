@@ -3,6 +3,7 @@
 //! Nothing here waits for the store. A caller that hangs up does not end the call: it runs on, is
 //! logged, and gives back what it held.
 
+mod executions;
 mod outlive;
 mod running;
 mod stream;
@@ -13,35 +14,54 @@ pub use stream::invoke_with_response_stream;
 pub use way::Functions;
 
 use crate::api::Request;
-use crate::api::lambda::{catalog_error, function_ref};
+use crate::api::lambda::{catalog_error, function_ref, invalid};
 use base64::Engine as _;
-use lamplight_model::limits;
+use bytes::Bytes;
+use lamplight_model::{FunctionRef, Target, limits};
 use lamplight_rpc::{Call, InvokeError, Invoked, StartError, Throttled};
 use lamplight_wire::{ApiError, Output, check_payload};
 use outlive::Outlive;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use way::Admitted;
 
 pub async fn invoke(request: &Request<'_>) -> Result<Output, ApiError> {
-    let Some(admitted) = check(request)? else { return Ok(dry_run()) };
+    let asked = ask(request)?;
+    if let Some(settings) = asked.target.durable {
+        let called = (&asked.function, &*asked.target, settings);
+        return executions::invoke(request, called, &asked.payload).await;
+    }
+    let Some(admitted) = check(request, asked)? else { return Ok(dry_run()) };
     let parts = request.parts;
     let call = Outlive::new(&parts.env.tasks, parts.functions.run(admitted));
     call.await.map(reply).map_err(invoke_error)
 }
 
-/// What every kind of call has to pass. `None` for a caller that only wants to know.
-fn check(request: &Request<'_>) -> Result<Option<Admitted>, ApiError> {
+/// What a request means to call, and with what.
+struct Asked {
+    function: FunctionRef,
+    target: Arc<Target>,
+    payload: Bytes,
+}
+
+fn ask(request: &Request<'_>) -> Result<Asked, ApiError> {
     let function = function_ref(request)?;
     let payload = request.payload.clone().unwrap_or_default();
     check_payload(&payload)?;
+    let tenant = request.input.get("TenantId").and_then(Value::as_str);
+    let target = request.parts.functions.resolve(&function, tenant).map_err(catalog_error)?;
+    Ok(Asked { function, target, payload })
+}
+
+/// What every kind of call has to pass. `None` for a caller that only wants to know.
+fn check(request: &Request<'_>, asked: Asked) -> Result<Option<Admitted>, ApiError> {
+    let Asked { function, target, payload } = asked;
     let member = |name: &str| request.input.get(name).and_then(Value::as_str);
     let tenant = member("TenantId");
-    let resolve = || request.parts.functions.resolve(&function, tenant).map_err(catalog_error);
     match member("InvocationType").unwrap_or("RequestResponse") {
         "RequestResponse" => {}
-        "DryRun" => return resolve().map(|_| None),
+        "DryRun" => return Ok(None),
         other => {
-            resolve()?;
             return Err(ApiError::new(
                 "InvalidParameterValueException",
                 format!(
@@ -50,6 +70,9 @@ fn check(request: &Request<'_>) -> Result<Option<Admitted>, ApiError> {
             ));
         }
     }
+    if member("DurableExecutionName").is_some() {
+        return Err(invalid("Only calls of durable functions can have a DurableExecutionName."));
+    }
     let call = Call {
         client_context: member("ClientContext").map(client_context).transpose()?,
         trace_id: trace::given(&request.head.headers),
@@ -57,7 +80,7 @@ fn check(request: &Request<'_>) -> Result<Option<Admitted>, ApiError> {
         tail: member("LogType") == Some("Tail"),
         ..Call::new(function, request.request_id, payload)
     };
-    request.parts.functions.admit(call).map(Some).map_err(invoke_error)
+    request.parts.functions.admit(target, call).map(Some).map_err(invoke_error)
 }
 
 fn dry_run() -> Output {

@@ -6,7 +6,8 @@
 
 use super::running::{Running, Step};
 use super::way::Admitted;
-use super::{check, dry_run, invoke_error};
+use super::{ask, check, dry_run, invoke_error};
+use crate::api::lambda::invalid;
 use crate::api::{Answer, Request};
 use base64::Engine as _;
 use bytes::Bytes;
@@ -22,7 +23,11 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 
 pub async fn invoke_with_response_stream(request: &Request<'_>) -> Result<Answer, ApiError> {
-    let Some(admitted) = check(request)? else { return Ok(dry_run().into()) };
+    let asked = ask(request)?;
+    if asked.target.durable.is_some() {
+        return Err(invalid("The response of a durable function cannot be streamed."));
+    }
+    let Some(admitted) = check(request, asked)? else { return Ok(dry_run().into()) };
     let version = admitted.target.version.to_string();
     let trace_id = admitted.call.trace_id.clone();
     let mut events = Events::new(begin_stream(request, admitted));

@@ -3,15 +3,16 @@
 //! Everything that calls a function goes it: HTTP here, and the rest of the server through
 //! [`Invoker`]. Nothing here waits for the store.
 
+use super::executions;
 use super::outlive::Outlive;
 use super::trace;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_env::{Env, Tasks, faults};
-use lamplight_model::{FunctionRef, Target};
+use lamplight_model::{DurableSettings, FunctionRef, Target};
 use lamplight_rpc::{
-    After, Call, Catalog, CatalogError, Counting, Invocation, InvokeError, Invoked, Invoker,
-    Manager, Slot, StartError,
+    After, Call, Catalog, CatalogError, Counting, DurableError, DurableExecutions, Invocation,
+    InvokeError, Invoked, Invoker, Manager, NewExecution, Slot, StartError,
 };
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub struct Functions {
     pub catalog: Arc<dyn Catalog>,
     pub counting: Arc<dyn Counting>,
     pub manager: Arc<dyn Manager>,
+    pub durable: Arc<dyn DurableExecutions>,
 }
 
 /// A call that has found its function and its unit of concurrency.
@@ -56,8 +58,8 @@ impl Functions {
         Err(CatalogError::Invalid(refused.to_owned()))
     }
 
-    pub fn admit(&self, call: Call) -> Result<Admitted, InvokeError> {
-        let target = self.resolve(&call.function, call.tenant.as_deref())?;
+    /// `target` is what the call was resolved to.
+    pub fn admit(&self, target: Arc<Target>, call: Call) -> Result<Admitted, InvokeError> {
         let slot = self.counting.admit(&target.function)?;
         let new_trace = || trace::new(self.env.clock.now().seconds(), &*self.env.random);
         let call = Invocation {
@@ -75,6 +77,30 @@ impl Functions {
             stream: call.stream,
         };
         Ok(Admitted { target, call, slot })
+    }
+
+    /// A call of a durable function. AWS: it has to say which version it means.
+    async fn execute(
+        &self,
+        target: &Target,
+        settings: DurableSettings,
+        call: Call,
+    ) -> Result<Invoked, InvokeError> {
+        let invalid = |why: String| InvokeError::Refused(CatalogError::Invalid(why));
+        if call.function.qualifier.is_none() {
+            let why = "You cannot invoke a durable function using an unqualified ARN.";
+            return Err(invalid(why.to_owned()));
+        }
+        let new = executions::new(target, settings, &call.payload);
+        let new = new.map_err(|error| invalid(error.to_string()))?;
+        let trace_id = call.trace_id.unwrap_or_default();
+        let trace = Some(trace_id.clone()).filter(|trace| !trace.is_empty());
+        let new = NewExecution { trace_id: trace, tenant: call.tenant, ..new };
+        let outcome = executions::run(&*self.durable, new).await.map_err(|error| match error {
+            DurableError::Unavailable(why) => InvokeError::Refused(CatalogError::Unavailable(why)),
+            error => invalid(error.to_string()),
+        })?;
+        Ok(Invoked { outcome, version: target.version.clone(), trace_id: trace_id.into() })
     }
 
     /// The call itself, for whoever drives it. It must be driven to its end.
@@ -130,7 +156,11 @@ async fn run(
 #[async_trait]
 impl Invoker for Functions {
     async fn invoke(&self, call: Call) -> Result<Invoked, InvokeError> {
-        let admitted = self.admit(call)?;
+        let target = self.resolve(&call.function, call.tenant.as_deref())?;
+        if let Some(settings) = target.durable.filter(|_| !call.within_execution) {
+            return self.execute(&target, settings, call).await;
+        }
+        let admitted = self.admit(target, call)?;
         Outlive::new(&self.env.tasks, self.run(admitted)).await
     }
 }

@@ -33,6 +33,16 @@ const POLICIES: &[(&str, &[&str])] = &[
         &["logs:Describe*", "logs:Get*", "logs:List*", "logs:FilterLogEvents"],
     ),
     ("IAMFullAccess", &["iam:*"]),
+    (
+        "service-role/AWSLambdaBasicDurableExecutionRolePolicy",
+        &[
+            "lambda:CheckpointDurableExecution",
+            "lambda:GetDurableExecutionState",
+            "logs:CreateLogGroup",
+            "logs:CreateLogStream",
+            "logs:PutLogEvents",
+        ],
+    ),
     ("service-role/AWSLambdaBasicExecutionRole", LOGS),
     (
         "service-role/AWSLambdaDynamoDBExecutionRole",

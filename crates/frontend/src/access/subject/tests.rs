@@ -11,7 +11,9 @@ fn subject(service: &str, operation: &str, input: Value) -> (String, String) {
     let named = |kind: &str, name: &str| {
         (name == "old").then(|| format!("arn:aws:iam::000000000000:{kind}/x/old"))
     };
-    let asked = Asked { service, operation, caller, scope: &scope, named: &named };
+    let waiting = |id: &str| (id == "one").then(|| "arn:waiting".to_owned());
+    let (named, waiting, scope) = (&named, &waiting, &scope);
+    let asked = Asked { service, operation, caller, scope, named, waiting };
     let subject = of(&asked, input.as_object().unwrap()).unwrap();
     (subject.action, subject.resource)
 }
@@ -114,6 +116,20 @@ fn requests_are_about_what_aws_says() {
         ),
         (
             "lambda",
+            "SendDurableExecutionCallbackSuccess",
+            json!({ "CallbackId": "one" }),
+            "lambda:SendDurableExecutionCallbackSuccess",
+            "arn:waiting".to_owned(),
+        ),
+        (
+            "lambda",
+            "SendDurableExecutionCallbackSuccess",
+            json!({ "CallbackId": "two" }),
+            "lambda:SendDurableExecutionCallbackSuccess",
+            "*".to_owned(),
+        ),
+        (
+            "lambda",
             "TagResource",
             json!({ "Resource": "arn:x" }),
             "lambda:TagResource",
@@ -184,7 +200,9 @@ fn requests_are_about_what_aws_says() {
 #[test]
 fn code_and_layers_need_leave_too() {
     let besides = |operation: &str, input: Value| -> Vec<(String, String)> {
-        let found = super::besides(operation, input.as_object().unwrap()).into_iter();
+        let scope =
+            Scope { account: AccountId::new("000000000000").unwrap(), region: "us-east-1".into() };
+        let found = super::besides(operation, &scope, input.as_object().unwrap()).into_iter();
         found.map(|subject| (subject.action, subject.resource)).collect()
     };
     let code = json!({ "S3Bucket": "b", "S3Key": "k/l" });
@@ -199,4 +217,15 @@ fn code_and_layers_need_leave_too() {
     assert_eq!(besides("CreateFunction", input), [object.clone(), layers.clone()]);
     assert_eq!(besides("UpdateFunctionConfiguration", json!({ "Layers": [layer] })), [layers]);
     assert_eq!(besides("Invoke", json!({ "FunctionName": "f" })), []);
+    let calls = |name: &str| {
+        json!({ "Updates": [
+        { "Id": "a", "Type": "STEP" },
+        { "Id": "b", "Type": "CHAINED_INVOKE", "ChainedInvokeOptions": { "FunctionName": name } },
+    ] })
+    };
+    let other = "arn:aws:lambda:us-east-1:000000000000:function:other:1".to_owned();
+    let other = ("lambda:InvokeFunction".to_owned(), other);
+    assert_eq!(besides("CheckpointDurableExecution", calls("other:1")), [other]);
+    let unknown = ("lambda:InvokeFunction".to_owned(), "*".to_owned());
+    assert_eq!(besides("CheckpointDurableExecution", calls("a:b:c:d")), [unknown]);
 }

@@ -8,7 +8,10 @@ use super::{pages, policies};
 use crate::api::Request;
 use async_trait::async_trait;
 use lamplight_model::{FunctionArn, FunctionRef};
-use lamplight_rpc::{Belongings, Document, DocumentError, DocumentKey, Documents, Expected};
+use lamplight_rpc::{
+    Belongings, Document, DocumentError, DocumentKey, Documents, DurableError, DurableExecutions,
+    Expected,
+};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -40,18 +43,23 @@ pub fn of_qualifier(kind: &'static str, function: &FunctionRef) -> DocumentKey {
     DocumentKey::new(kind, scope, name, &function.qualifier_or_latest().to_string())
 }
 
-/// The documents that functions own, as the catalog knows them.
-pub struct FunctionDocuments(pub Arc<dyn Documents>);
+/// The documents and executions that functions own, as the catalog knows them.
+pub struct FunctionDocuments {
+    pub documents: Arc<dyn Documents>,
+    pub durable: Arc<dyn DurableExecutions>,
+}
 
 #[async_trait]
 impl Belongings for FunctionDocuments {
     async fn forget(&self, function: &FunctionRef) -> Result<(), DocumentError> {
         let FunctionArn { scope, name } = &function.function;
         if function.qualifier.is_none() {
-            return self.0.delete_owned(&OF_FUNCTION, scope, name).await;
+            let unavailable = |error: DurableError| DocumentError::Unavailable(error.to_string());
+            self.durable.forget(&function.function).await.map_err(unavailable)?;
+            return self.documents.delete_owned(&OF_FUNCTION, scope, name).await;
         }
         for kind in OF_QUALIFIER {
-            self.0.delete(&of_qualifier(kind, function), Expected::Anything).await?;
+            self.documents.delete(&of_qualifier(kind, function), Expected::Anything).await?;
         }
         Ok(())
     }

@@ -26,7 +26,9 @@ mod upkeep;
 mod versions;
 
 pub use documents::{FunctionDocuments, labels};
+pub use durable::durable_error;
 pub use policies::key as policy_of;
+pub use settings::invalid;
 
 use super::{Answer, Request};
 use crate::invoke;
@@ -39,6 +41,7 @@ use serde_json::{Map, Value};
 pub const OPERATIONS: &[&str] = &[
     "AddLayerVersionPermission",
     "AddPermission",
+    "CheckpointDurableExecution",
     "CreateAlias",
     "CreateCapacityProvider",
     "CreateCodeSigningConfig",
@@ -64,6 +67,7 @@ pub const OPERATIONS: &[&str] = &[
     "GetCodeSigningConfig",
     "GetDurableExecution",
     "GetDurableExecutionHistory",
+    "GetDurableExecutionState",
     "GetEventSourceMapping",
     "GetFunction",
     "GetFunctionCodeSigningConfig",
@@ -111,6 +115,9 @@ pub const OPERATIONS: &[&str] = &[
     "RemoveLayerVersionPermission",
     "RemovePermission",
     "ResumeDurableExecution",
+    "SendDurableExecutionCallbackFailure",
+    "SendDurableExecutionCallbackHeartbeat",
+    "SendDurableExecutionCallbackSuccess",
     "StopDurableExecution",
     "TagResource",
     "UntagResource",
@@ -203,17 +210,22 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         "DeleteCapacityProvider" => capacity_providers::delete(request).await,
         "GetCapacityProvider" => capacity_providers::get(request),
         "ListCapacityProviders" => capacity_providers::list(request),
-        "ListDurableExecutionsByFunction" => durable::list(request),
+        "ListDurableExecutionsByFunction" => durable::list(request).await,
         "ListFunctionVersionsByCapacityProvider" => {
             capacity_providers::list_function_versions(request)
         }
         "UpdateCapacityProvider" => capacity_providers::update(request).await,
-        "DeleteDurableExecution"
-        | "GetDurableExecution"
-        | "GetDurableExecutionHistory"
-        | "PauseDurableExecution"
-        | "ResumeDurableExecution"
-        | "StopDurableExecution" => durable::none(request),
+        "CheckpointDurableExecution" => durable::checkpoint(request).await,
+        "DeleteDurableExecution" => durable::delete(request).await,
+        "GetDurableExecution" => durable::get(request).await,
+        "GetDurableExecutionHistory" => durable::history(request).await,
+        "GetDurableExecutionState" => durable::state(request).await,
+        "PauseDurableExecution" => durable::pause(request).await,
+        "ResumeDurableExecution" => durable::resume(request).await,
+        "SendDurableExecutionCallbackFailure" => durable::callback_failure(request).await,
+        "SendDurableExecutionCallbackHeartbeat" => durable::callback_heartbeat(request).await,
+        "SendDurableExecutionCallbackSuccess" => durable::callback_success(request).await,
+        "StopDurableExecution" => durable::stop(request).await,
         "PutProvisionedConcurrencyConfig" => provisioned::put(request).await,
         "GetProvisionedConcurrencyConfig" => provisioned::get(request).await,
         "DeleteProvisionedConcurrencyConfig" => provisioned::delete(request).await,
