@@ -29,7 +29,7 @@ pub use lamplight_init::fault::{Fault, Step as SetupStep};
 pub use lamplight_init::protocol::Program;
 pub use launcher::{FIRST_HOST_ID, Launcher};
 pub use preflight::{Check, Severity, modes, preflight};
-pub use sandbox::Sandbox;
+pub use sandbox::{Dialer, Sandbox};
 pub use spec::{
     Bind, Egress, Exit, Mode, Options, Prefix, ProgramName, Rates, Running, Spec, System,
 };

@@ -153,18 +153,12 @@ impl Sandbox {
         self.control.signal(program.0, true).await;
     }
 
-    /// Connects to `port` as a program in this sandbox would: at the address that is
-    /// `sandbox.localdomain` inside, and in process mode at this machine's loopback.
-    ///
-    /// # Errors
-    /// What the kernel says; the sandbox's end, too.
-    pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
-        let socket = self.control.open_socket().await.map_err(io::Error::other)?;
+    /// Connects into the sandbox, for as long as that is there.
+    pub fn dialer(&self) -> Dialer {
         // Only sandboxes with a network of their own have a Runtime API at a fixed address.
         let own = self.layout.directory.is_none();
         let address = if own { RUNTIME_API.0 } else { Ipv4Addr::LOCALHOST };
-        let socket = TcpSocket::from_std_stream(std::net::TcpStream::from(socket));
-        socket.connect(SocketAddrV4::new(address, port).into()).await
+        Dialer { control: Arc::clone(&self.control), address }
     }
 
     /// Stops all processes where they are, as Lambda does between invocations, until [`Self::thaw`].
@@ -218,6 +212,26 @@ impl Sandbox {
             // Cancelled, which is what we asked for, or done.
             let _ = task.await;
         }
+    }
+}
+
+/// Connects to what programs of a sandbox listen on.
+#[derive(Clone)]
+pub struct Dialer {
+    control: Arc<Control>,
+    address: Ipv4Addr,
+}
+
+impl Dialer {
+    /// Connects to `port` as a program in the sandbox would: at the address that is
+    /// `sandbox.localdomain` inside, and in process mode at this machine's loopback.
+    ///
+    /// # Errors
+    /// What the kernel says; the sandbox's end, too.
+    pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        let socket = self.control.open_socket().await.map_err(io::Error::other)?;
+        let socket = TcpSocket::from_std_stream(std::net::TcpStream::from(socket));
+        socket.connect(SocketAddrV4::new(self.address, port).into()).await
     }
 }
 

@@ -5,3 +5,4 @@ pub mod code;
 pub mod logs;
 pub mod runtime_api;
 pub mod runtimes;
+pub mod telemetry;

@@ -7,9 +7,10 @@ use super::environment::Environment;
 use super::failure::{self, Failure};
 use super::process::{InitEnd, NotStarted, Process};
 use super::programs::{Ended, Who};
-use crate::logs::{Event, Report, Status};
+use crate::logs::{Event, Report, Span, Status};
 use crate::runtime_api::{Answer, Delivery, Kind, Reason};
 use bytes::Bytes;
+use lamplight_env::Timestamp;
 use lamplight_model::limits;
 use lamplight_rpc::{After, Invocation, Outcome, StartError};
 use lamplight_sandbox::Sandbox;
@@ -34,6 +35,7 @@ enum CallEnd {
 struct Begun {
     request_id: String,
     tenant: Option<String>,
+    trace: Option<String>,
     started: Instant,
     deadline: Instant,
     /// Of the initialisation that it waited for.
@@ -50,6 +52,10 @@ struct Told {
     status: Status,
     /// Bytes of the response.
     produced: u64,
+    /// Of the runtime's part.
+    spans: Vec<Span>,
+    /// Of the extensions' part.
+    overhead: Option<Span>,
     /// The runtime itself gave this answer, and may go on.
     answered: bool,
 }
@@ -86,6 +92,7 @@ impl Environment {
         self.capture.platform(&Event::Start {
             request_id: &call.request_id,
             version: &self.start.identity.version,
+            trace: call.trace_id.as_deref(),
             tenant: call.tenant.as_deref(),
         });
         let started = self.env.clock.instant();
@@ -99,9 +106,10 @@ impl Environment {
             (None, Ok(process)) => self.deliver(&call, process, deadline).await?,
         };
         let told = self.told(&call.request_id, end);
-        let Invocation { request_id, tenant, tail, .. } = call;
-        let begun = Begun { request_id, tenant, started, deadline, init, tail };
+        let Invocation { request_id, tenant, trace_id: trace, tail, .. } = call;
+        let begun = Begun { request_id, tenant, trace, started, deadline, init, tail };
         let duration = self.taken(&begun);
+        let told = self.with_spans(told, &begun);
         if !told.answered || !self.api.is_attended() {
             return Ok(self.conclude(process, begun, (told, duration)).await);
         }
@@ -138,13 +146,15 @@ impl Environment {
             return self.conclude(process, begun, (told, duration)).await;
         };
         // What is told of the runtime itself is told here, while extensions wait to hear it.
-        let mut runtime_done = false;
+        let answered = self.env.clock.instant();
+        let mut runtime_done = None;
         let all_done = async {
             self.api.runtime_ready().await;
-            let duration = self.taken(&begun);
+            let (now, duration) = (self.env.clock.instant(), self.taken(&begun));
+            told.spans.push(self.span("runtimeOverhead", answered, now));
             programs.flush(&self.capture).await;
             self.runtime_done(&begun, &told, duration);
-            runtime_done = true;
+            runtime_done = Some(now);
             self.api.extensions_ready().await;
         };
         let waited = timeout_at(begun.deadline.into(), async {
@@ -161,9 +171,11 @@ impl Environment {
             Ok(Some(ended)) => told.status = Status::Error(self.blame(&ended.who).to_owned()),
             Err(_) => told.status = Status::Timeout,
         }
-        if !runtime_done {
+        let Some(runtime_done) = runtime_done else {
             return self.conclude(process, begun, (told, duration)).await;
-        }
+        };
+        let now = self.env.clock.instant();
+        told.overhead = Some(self.span("extensionOverhead", runtime_done, now));
         self.close(process, begun, (told, duration)).await
     }
 
@@ -195,7 +207,9 @@ impl Environment {
             let timeout = self.target.timeout;
             self.capture.platform(&Event::TimedOut { request_id, timeout });
         }
-        let report = &self.measured(&begun, &told, duration);
+        let mut report = self.measured(&begun, &told, duration);
+        report.spans.extend(told.overhead);
+        let report = &report;
         self.capture.platform(&Event::End { request_id });
         self.capture.platform(&Event::Report { request_id, report });
         let mut outcome = Outcome {
@@ -332,7 +346,26 @@ impl Environment {
         };
         let produced = (streamed + payload.len()) as u64;
         let function_error = (status != Status::Success).then_some("Unhandled");
-        Told { payload, function_error, status, produced, answered }
+        let (spans, overhead) = (Vec::new(), None);
+        Told { payload, function_error, status, produced, spans, overhead, answered }
+    }
+
+    /// AWS: how long the answer took to begin, and then to end.
+    fn with_spans(&self, told: Told, begun: &Begun) -> Told {
+        let began = self.api.answering().filter(|_| told.answered);
+        let spans = began.map(|began| {
+            let now = self.env.clock.instant();
+            [("responseLatency", begun.started, began), ("responseDuration", began, now)]
+                .map(|(name, from, to)| self.span(name, from, to))
+        });
+        Told { spans: spans.into_iter().flatten().collect(), ..told }
+    }
+
+    fn span(&self, name: &'static str, from: Instant, to: Instant) -> Span {
+        let ago = self.env.clock.instant().saturating_duration_since(from);
+        let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+        let start = Timestamp::from_millis(self.env.clock.now().millis().saturating_sub(ago));
+        Span { name, start, duration: to.saturating_duration_since(from) }
     }
 
     fn taken(&self, begun: &Begun) -> Duration {
@@ -342,7 +375,9 @@ impl Environment {
     /// The runtime is done with a call.
     fn runtime_done(&self, begun: &Begun, told: &Told, duration: Duration) {
         let request_id = &begun.request_id;
-        let report = &self.measured(begun, told, duration);
+        let mut report = self.measured(begun, told, duration);
+        report.spans.clone_from(&told.spans);
+        let report = &report;
         self.capture.platform(&Event::RuntimeDone { request_id, produced: told.produced, report });
     }
 
@@ -358,6 +393,8 @@ impl Environment {
             memory_mb: self.target.memory_mb,
             max_memory_used_bytes,
             status: told.status.clone(),
+            spans: Vec::new(),
+            trace: begun.trace.clone(),
             tenant: begun.tenant.clone(),
         }
     }

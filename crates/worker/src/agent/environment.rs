@@ -8,6 +8,7 @@ use super::programs::{Launch, Programs, Who};
 use super::shutdown::{self, Window};
 use crate::logs::{Capture, Event, Identity, Init, Status};
 use crate::runtime_api::{MOST_EXTENSIONS, Reason, RuntimeApi};
+use crate::telemetry::Telemetry;
 use lamplight_env::Env;
 use lamplight_model::{Target, limits};
 use lamplight_rpc::StartError;
@@ -27,6 +28,7 @@ pub struct Home {
     pub metadata_token: String,
     pub visit: Option<Visit>,
     pub capture: Arc<Capture>,
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// The API as the programs of an environment reach it.
@@ -57,6 +59,7 @@ pub struct Environment {
     /// Taken by the end.
     visit: Mutex<Option<Visit>>,
     pub(super) capture: Arc<Capture>,
+    telemetry: Arc<Telemetry>,
     pub(super) start: Start,
     /// Read by whatever uses the sandbox, written once, by its end.
     pub(super) sandbox: RwLock<Option<Sandbox>>,
@@ -87,6 +90,7 @@ impl Environment {
             serving: home.serving,
             visit: Mutex::new(home.visit),
             capture: home.capture,
+            telemetry: home.telemetry,
             start,
             sandbox: RwLock::new(Some(home.sandbox)),
             process: Arc::new(Mutex::new(Err(NotStarted::Ended))),
@@ -177,6 +181,7 @@ impl Environment {
         phase: &'static str,
     ) -> Result<Result<Process, NotStarted>, StartError> {
         let init = self.init(phase);
+        self.telemetry.restart();
         self.capture.platform(&Event::InitStart { init, identity: &self.start.identity });
         if self.start.program.is_none() {
             return Ok(Err(NotStarted::NoEntrypoint));
@@ -216,6 +221,7 @@ impl Environment {
         let init = self.init(phase);
         let duration = self.env.clock.instant().saturating_duration_since(process.started);
         let status = &Status::Error("Extension.LaunchError".to_owned());
+        self.telemetry.close();
         self.tell_of_extensions();
         self.capture.platform(&Event::InitReport { init, duration, status });
     }
@@ -280,6 +286,7 @@ impl Environment {
             }
         };
         let init = self.init(phase);
+        self.telemetry.close();
         self.capture.platform(&Event::InitRuntimeDone { init, status: &status });
         self.tell_of_extensions();
         self.capture.platform(&Event::InitReport { init, duration, status: &status });
@@ -343,6 +350,7 @@ impl Environment {
     pub(super) async fn shut_down(&self, reason: Reason) {
         let Some(window) = Window::of(self.api.kind()) else { return };
         self.wake().await;
+        self.telemetry.flush().await;
         let programs = Arc::clone(&self.programs());
         if let Some(sandbox) = self.sandbox.read().await.as_ref() {
             shutdown::ask(&self.env, sandbox, &self.api, &programs, (window, reason)).await;

@@ -100,7 +100,7 @@ impl Agent {
             Program { argv, env, cwd: locate("/var/task").to_string_lossy().into_owned() }
         });
         let arn = Runtime::version_arn(&target.function.scope.region, &target.runtime);
-        let identity = identity(target, plan.version(&target.runtime), arn);
+        let identity = identity(target, home.capture.stream(), plan.version(&target.runtime), arn);
         let directory = home.sandbox.locate(external::DIRECTORY);
         let extensions = self::extensions(extensions, &directory, program.as_ref());
         let initialization = initialization.to_owned();
@@ -148,7 +148,7 @@ impl Agent {
         let argv = program::looked_up(argv, &env, &root);
         let program = (!argv.is_empty()).then_some(Program { argv, env, cwd });
         // An image has no runtime version to tell of.
-        let identity = identity(target, String::new(), String::new());
+        let identity = identity(target, home.capture.stream(), String::new(), String::new());
         let names = external::names(&root.join("opt"), MOST_EXTENSIONS);
         let extensions = extensions(names, Path::new(external::DIRECTORY), program.as_ref());
         let initialization = initialization.to_owned();
@@ -156,8 +156,15 @@ impl Agent {
     }
 }
 
-fn identity(target: &Target, runtime_version: String, runtime_version_arn: String) -> Identity {
+fn identity(
+    target: &Target,
+    stream: &str,
+    runtime_version: String,
+    runtime_version_arn: String,
+) -> Identity {
     Identity {
+        instance: stream.to_owned(),
+        memory_mb: target.memory_mb,
         runtime_version,
         runtime_version_arn,
         function: target.function.name.to_string(),

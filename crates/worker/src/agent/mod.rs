@@ -22,6 +22,7 @@ use crate::code::CodeCache;
 use crate::logs::{Capture, Destination, Style};
 use crate::runtime_api::{self, About, Metadata, RuntimeApi};
 use crate::runtimes::Runtimes;
+use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use environment::{Environment, Home, Visit};
 use lamplight_env::{Env, Stop};
@@ -161,8 +162,12 @@ impl Agent {
         let failed = |error: &dyn std::fmt::Display| StartError::Sandbox(error.to_string());
         let mut sandbox = self.parts.launcher.launch(spec).await.map_err(|e| failed(&e))?;
         let listener = sandbox.listener().ok_or_else(|| failed(&"it has no listener"))?;
-        let api = Arc::new(RuntimeApi::new(about(target), Arc::clone(&self.parts.env.random)));
-        let tasks = self.parts.env.tasks.clone();
+        let env = self.parts.env.clone();
+        let (tasks, clock) = (env.tasks.clone(), Arc::clone(&env.clock));
+        let telemetry = Arc::new(Telemetry::new(tasks.clone(), clock, Arc::new(sandbox.dialer())));
+        let capture = self.capture(target, shown.framed, &telemetry);
+        let api = RuntimeApi::new(about(target), env, Arc::clone(&telemetry), Arc::clone(&capture));
+        let api = Arc::new(api);
         let metadata_token = self.parts.env.random.uuid();
         let zone = self.parts.zone.clone();
         let zone = zone.unwrap_or_else(|| Metadata::zone_of(&target.function.scope.region));
@@ -170,8 +175,7 @@ impl Agent {
         let serving = tasks.spawn(runtime_api::serve(listener, Arc::clone(&api), metadata));
         let serving = serving.abort_handle();
         let visit = self.visit(&sandbox).await.inspect_err(|_| serving.abort())?;
-        let capture = self.capture(target, shown.framed);
-        Ok(Home { sandbox, api, serving, metadata_token, visit, capture })
+        Ok(Home { sandbox, api, serving, metadata_token, visit, capture, telemetry })
     }
 
     /// Opens the API to the programs in a sandbox.
@@ -183,7 +187,7 @@ impl Agent {
         Ok(Some(Visit { endpoint, serving: guests.serve(listener) }))
     }
 
-    fn capture(&self, target: &Target, framed: bool) -> Arc<Capture> {
+    fn capture(&self, target: &Target, framed: bool, telemetry: &Arc<Telemetry>) -> Arc<Capture> {
         let env = &self.parts.env;
         Arc::new(Capture::new(Destination {
             scope: target.function.scope.clone(),
@@ -192,6 +196,7 @@ impl Agent {
             style: Style::of(target),
             framed,
             sink: Arc::clone(&self.parts.logs),
+            telemetry: Arc::clone(telemetry),
             clock: Arc::clone(&env.clock),
         }))
     }

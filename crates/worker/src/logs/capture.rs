@@ -5,6 +5,7 @@
 
 use super::lines::Lines;
 use super::{Event, Style};
+use crate::telemetry::{Happening, Telemetry};
 use lamplight_env::{Clock, faults};
 use lamplight_model::{Scope, limits};
 use lamplight_rpc::{LogEvent, LogSink};
@@ -30,6 +31,8 @@ pub struct Destination {
     /// Whether the runtime client writes frames.
     pub framed: bool,
     pub sink: Arc<dyn LogSink>,
+    /// Told of everything, whatever the levels of the log.
+    pub telemetry: Arc<Telemetry>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -90,7 +93,12 @@ impl Capture {
     pub fn platform(&self, event: &Event<'_>) {
         let (style, at) = (&self.to.style, self.to.clock.now());
         let mut state = self.lock();
-        let last = state.lines.finish().filter(|line| style.keeps(line));
+        let last = state.lines.finish();
+        last.iter().for_each(|line| self.tell(Source::Function, line));
+        let last = last.filter(|line| style.keeps(line));
+        if self.to.telemetry.listens() {
+            self.to.telemetry.tell(Happening::of(event, at));
+        }
         let lines = [last, self.cut(&mut state), style.line(event, at)];
         self.append(&mut state, lines.into_iter().flatten().collect());
     }
@@ -102,10 +110,12 @@ impl Capture {
         let room = limits::LOG_PER_CALL.saturating_sub(state.logged).min(bytes.len());
         state.logged += room;
         state.dropped += bytes.len() - room;
+        let source = if own.is_some() { Source::Extension } else { Source::Function };
         let mut events = Vec::new();
         let mut lines = 0;
         own.unwrap_or(&mut state.lines).push(&bytes[..room], |line| {
             lines += 1;
+            self.tell(source, &line);
             if self.to.style.keeps(&line) {
                 events.push(line);
             }
@@ -119,8 +129,19 @@ impl Capture {
 
     /// Nothing more comes of these lines.
     fn finish(&self, own: &mut Lines) {
-        let last = own.finish().filter(|line| self.to.style.keeps(line));
-        self.append(&mut self.lock(), last.into_iter().collect());
+        let mut state = self.lock();
+        let last = own.finish();
+        last.iter().for_each(|line| self.tell(Source::Extension, line));
+        let last = last.filter(|line| self.to.style.keeps(line));
+        self.append(&mut state, last.into_iter().collect());
+    }
+
+    fn tell(&self, source: Source, line: &str) {
+        if self.to.telemetry.listens() {
+            let json = self.to.style != Style::Text;
+            let at = self.to.clock.now();
+            self.to.telemetry.tell(Happening::line(source, line, json, at));
+        }
     }
 
     /// The mark of what was dropped since the last one.
@@ -257,6 +278,7 @@ mod tests {
             style,
             framed: false,
             sink: sink.clone(),
+            telemetry: crate::telemetry::tests::telemetry(),
             clock: Arc::new(SystemClock),
         };
         (sink, Capture::new(to))
@@ -281,7 +303,12 @@ mod tests {
         let style = Style::Json { system: Level::Warn, application: Level::Warn };
         let (sink, capture) = with(style);
         capture.begin_call(true);
-        capture.platform(&Event::Start { request_id: "1", version: "1", tenant: None });
+        capture.platform(&Event::Start {
+            request_id: "1",
+            version: "1",
+            trace: None,
+            tenant: None,
+        });
         let line =
             |level: &str| format!(r#"{{"timestamp":"2026-11-18T11:06:40Z","level":"{level}"}}"#);
         let [low, high] = [line("INFO"), line("WARN")];

@@ -1,9 +1,8 @@
 //! The platform's lines of `LogFormat: JSON`: the events of AWS's Telemetry API, one a line.
-//!
-//! Spans and traces are not told: nothing here measures them.
 
 use super::level::Level;
-use super::platform::{Event, Report, Status, millis};
+use super::platform::{Event, Report, Span, Status, millis};
+use crate::telemetry::Dialect;
 use lamplight_env::Timestamp;
 use serde_json::{Value, json};
 
@@ -13,6 +12,16 @@ pub fn line(event: &Event<'_>, at: Timestamp) -> Option<(Level, String)> {
     let (level, kind, record) = describe(event)?;
     let line = json!({ "time": super::iso_millis(at), "type": kind, "record": record });
     Some((level, line.to_string()))
+}
+
+/// The event's type and record, as the Telemetry API has them. AWS: there a call has its trace, in
+/// a log only where it is traced.
+pub fn record(event: &Event<'_>) -> Option<(&'static str, Value)> {
+    let (_, kind, mut record) = describe(event)?;
+    if let Some(trace) = event.trace() {
+        record["tracing"] = json!({ "type": "X-Amzn-Trace-Id", "value": trace });
+    }
+    Some((kind, record))
 }
 
 /// AWS: the level of each event, and that it is WARN when something did not go well.
@@ -28,6 +37,8 @@ fn describe(event: &Event<'_>) -> Option<(Level, &'static str, Value)> {
                 "runtimeVersionArn": identity.runtime_version_arn,
                 "functionName": identity.function,
                 "functionVersion": identity.version,
+                "instanceId": identity.instance,
+                "instanceMaxMemory": u64::from(identity.memory_mb) * 1024 * 1024,
             }),
         ),
         Event::InitRuntimeDone { init, status } => {
@@ -48,7 +59,7 @@ fn describe(event: &Event<'_>) -> Option<(Level, &'static str, Value)> {
             record["metrics"] = json!({ "durationMs": rounded(millis(*duration)) });
             (grave(status, Level::Debug), "platform.initReport", record)
         }
-        Event::Start { request_id, version, tenant } => {
+        Event::Start { request_id, version, tenant, .. } => {
             let record = json!({ "requestId": request_id, "version": version });
             (Level::Info, "platform.start", with_tenant(record, *tenant))
         }
@@ -56,12 +67,14 @@ fn describe(event: &Event<'_>) -> Option<(Level, &'static str, Value)> {
             let mut record = with_status(json!({ "requestId": request_id }), &report.status);
             let duration = rounded(millis(report.duration));
             record["metrics"] = json!({ "durationMs": duration, "producedBytes": produced });
+            let record = with_spans(record, &report.spans);
             let record = with_tenant(record, report.tenant.as_deref());
             (grave(&report.status, Level::Debug), "platform.runtimeDone", record)
         }
         Event::Report { request_id, report } => {
             let record = json!({ "requestId": request_id, "metrics": metrics(report) });
             let record = with_status(record, &report.status);
+            let record = with_spans(record, &report.spans);
             let record = with_tenant(record, report.tenant.as_deref());
             (grave(&report.status, Level::Info), "platform.report", record)
         }
@@ -69,6 +82,24 @@ fn describe(event: &Event<'_>) -> Option<(Level, &'static str, Value)> {
             Level::Warn,
             "platform.logsDropped",
             json!({ "reason": "A call logged more than is kept.", "droppedBytes": bytes }),
+        ),
+        Event::Subscribed { dialect, name, types } => {
+            let kind = match dialect {
+                Dialect::Logs => "platform.logsSubscription",
+                Dialect::Telemetry => "platform.telemetrySubscription",
+            };
+            let record = json!({ "name": name, "state": "Subscribed", "types": types });
+            (Level::Info, kind, record)
+        }
+        Event::SubscriberDropped { records, bytes } => (
+            Level::Warn,
+            "platform.logsDropped",
+            json!({
+                // AWS: these words.
+                "reason": "Some logs were dropped because the downstream consumer is slower than the logs production rate",
+                "droppedRecords": records,
+                "droppedBytes": bytes,
+            }),
         ),
         Event::TimedOut { .. } | Event::End { .. } => return None,
     })
@@ -78,6 +109,20 @@ fn describe(event: &Event<'_>) -> Option<(Level, &'static str, Value)> {
 fn with_tenant(mut record: Value, tenant: Option<&str>) -> Value {
     if let Some(tenant) = tenant {
         record["tenantId"] = json!(tenant);
+    }
+    record
+}
+
+fn with_spans(mut record: Value, spans: &[Span]) -> Value {
+    let written = |span: &Span| {
+        json!({
+            "name": span.name,
+            "start": super::iso_millis(span.start),
+            "durationMs": rounded(millis(span.duration)),
+        })
+    };
+    if !spans.is_empty() {
+        record["spans"] = spans.iter().map(written).collect();
     }
     record
 }
@@ -138,7 +183,7 @@ mod tests {
             memory_mb: 512,
             max_memory_used_bytes: Some(33 * 1024 * 1024),
             status,
-            tenant: None,
+            ..Report::default()
         }
     }
 
@@ -169,7 +214,7 @@ mod tests {
     fn the_events_of_a_call_say_whose_it_is() {
         let report = Report { tenant: Some("blue".into()), ..report(Status::Success) };
         for event in [
-            Event::Start { request_id: "79b4", version: "1", tenant: Some("blue") },
+            Event::Start { request_id: "79b4", version: "1", trace: None, tenant: Some("blue") },
             Event::RuntimeDone { request_id: "79b4", produced: 0, report: &report },
             Event::Report { request_id: "79b4", report: &report },
         ] {

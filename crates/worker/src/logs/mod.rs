@@ -12,13 +12,14 @@ mod style;
 mod text;
 
 pub use capture::{Capture, Destination, Drained, Pipe, Source};
-pub use platform::{Event, Identity, Init, Report, Status};
+pub use json::record;
+pub use platform::{Event, Identity, Init, Report, Span, Status};
 pub use style::Style;
 
 use lamplight_env::Timestamp;
 
 /// `2024-03-04T17:22:38.033Z`.
-fn iso_millis(at: Timestamp) -> String {
+pub fn iso_millis(at: Timestamp) -> String {
     match jiff::Timestamp::from_millisecond(at.millis()) {
         Ok(at) => at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
         Err(_) => String::new(),

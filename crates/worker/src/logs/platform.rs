@@ -1,10 +1,13 @@
 //! What the platform itself says in a function's log, before it has a shape.
 
+use crate::telemetry::Dialect;
+use lamplight_env::Timestamp;
 use std::time::Duration;
 
 /// How a call or an initialisation ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Status {
+    #[default]
     Success,
     /// With the error's type, e.g. `Runtime.ExitError`.
     Error(String),
@@ -14,6 +17,9 @@ pub enum Status {
 /// What an environment runs, as its first line tells.
 #[derive(Debug, Clone)]
 pub struct Identity {
+    /// The log stream. AWS: that is what names an environment.
+    pub instance: String,
+    pub memory_mb: u32,
     /// Like `python:3.11.v7`.
     pub runtime_version: String,
     /// Names this server's build of the runtime.
@@ -32,8 +38,16 @@ pub struct Init<'a> {
     pub phase: &'static str,
 }
 
+/// A part of a call's time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    pub name: &'static str,
+    pub start: Timestamp,
+    pub duration: Duration,
+}
+
 /// What is said of a call at its end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Report {
     pub duration: Duration,
     /// Present on the first call of an environment.
@@ -42,6 +56,9 @@ pub struct Report {
     /// Not every machine can measure it, and a made-up figure would be worse than none.
     pub max_memory_used_bytes: Option<u64>,
     pub status: Status,
+    pub spans: Vec<Span>,
+    /// The trace header of the call.
+    pub trace: Option<String>,
     /// Of a function that isolates tenants.
     pub tenant: Option<String>,
 }
@@ -84,6 +101,8 @@ pub enum Event<'a> {
     Start {
         request_id: &'a str,
         version: &'a str,
+        /// The trace header of the call.
+        trace: Option<&'a str>,
         tenant: Option<&'a str>,
     },
     TimedOut {
@@ -106,6 +125,30 @@ pub enum Event<'a> {
     LogsDropped {
         bytes: usize,
     },
+    /// An extension is told of what happens.
+    Subscribed {
+        dialect: Dialect,
+        name: &'a str,
+        types: &'a [&'static str],
+    },
+    /// It is too slow for that. For itself alone.
+    SubscriberDropped {
+        records: usize,
+        bytes: usize,
+    },
+}
+
+impl Event<'_> {
+    /// The trace header of the call that it is about.
+    pub fn trace(&self) -> Option<&str> {
+        match self {
+            Self::Start { trace, .. } => *trace,
+            Self::RuntimeDone { report, .. } | Self::Report { report, .. } => {
+                report.trace.as_deref()
+            }
+            _ => None,
+        }
+    }
 }
 
 pub fn millis(duration: Duration) -> f64 {

@@ -60,7 +60,7 @@ mod tests {
     fn lines_below_the_level_are_left_out() {
         let style = Style::Json { system: Level::Warn, application: Level::Error };
         let at = Timestamp::from_millis(0);
-        let start = Event::Start { request_id: "a", version: "1", tenant: None };
+        let start = Event::Start { request_id: "a", version: "1", trace: None, tenant: None };
         assert_eq!(style.line(&start, at), None);
         assert!(style.line(&Event::LogsDropped { bytes: 1 }, at).is_some());
         let line = |level: &str| {

@@ -1,6 +1,7 @@
 //! The platform's lines of `LogFormat: Text`, in AWS's exact shapes.
 
 use super::platform::{Event, Report, Status, millis};
+use crate::telemetry::Dialect;
 use lamplight_env::Timestamp;
 use lamplight_model::limits;
 use std::fmt::Write as _;
@@ -44,8 +45,25 @@ pub fn line(event: &Event<'_>, at: Timestamp) -> Option<String> {
             "[{bytes} bytes of log were dropped: a call may log {} bytes]",
             limits::LOG_PER_CALL
         ),
+        Event::Subscribed { dialect, name, types } => {
+            let api = match dialect {
+                Dialect::Logs => "LOGS",
+                Dialect::Telemetry => "TELEMETRY",
+            };
+            let types: Vec<_> = types.iter().map(|name| capitalised(name)).collect();
+            format!("{api}\tName: {name}\tState: Subscribed\tTypes: [{}]", types.join(", "))
+        }
+        Event::SubscriberDropped { .. } => return None,
         Event::InitRuntimeDone { .. } | Event::RuntimeDone { .. } => return None,
     })
+}
+
+fn capitalised(name: &str) -> String {
+    let mut name = name.to_owned();
+    if let Some(first) = name.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    name
 }
 
 /// AWS: the tab at the end is part of the line.
@@ -94,7 +112,7 @@ mod tests {
             memory_mb: 128,
             max_memory_used_bytes: Some(40 * 1024 * 1024),
             status,
-            tenant: None,
+            ..Report::default()
         };
         written(Event::Report { request_id: "8f5c", report: &report }).unwrap()
     }
@@ -135,6 +153,17 @@ mod tests {
             "EXTENSION\tName: spy\tState: Ready\tEvents: [INVOKE, SHUTDOWN]"
         );
         assert!(written(&[], Some("Spy.Bad")).ends_with("Events: []\tError Type: Spy.Bad"));
+    }
+
+    #[test]
+    fn subscriptions_are_listed() {
+        let event =
+            |dialect| Event::Subscribed { dialect, name: "spy", types: &["platform", "function"] };
+        assert_eq!(
+            written(event(Dialect::Telemetry)).unwrap(),
+            "TELEMETRY\tName: spy\tState: Subscribed\tTypes: [Platform, Function]"
+        );
+        assert!(written(event(Dialect::Logs)).unwrap().starts_with("LOGS\tName: spy\t"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Reason {
 impl RuntimeApi {
     /// Lets an extension in; gives it its identifier.
     pub(super) fn register(&self, name: &str, events: &[&str]) -> Result<String, Refusal> {
-        let id = self.random.uuid();
+        let id = self.env.random.uuid();
         self.lock().extensions.register(name, events, &id)?;
         self.changed.notify_waiters();
         Ok(id)
@@ -67,6 +67,10 @@ impl RuntimeApi {
 
     pub(super) fn extension_exit_error(&self, id: &str, error_type: &str) -> Result<(), Refusal> {
         self.lock().extensions.exit_error(id, error_type)
+    }
+
+    pub(super) fn name_of(&self, id: &str) -> Option<String> {
+        self.lock().extensions.name_of(id).map(str::to_owned)
     }
 
     /// The program of an external extension could not be started.

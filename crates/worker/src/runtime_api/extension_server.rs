@@ -124,7 +124,7 @@ async fn next(api: &RuntimeApi, headers: &HeaderMap) -> Result<Reply, Refusal> {
     match api.next_event(id)?.await {
         Ok(event) => {
             let mut reply = reply(StatusCode::OK, "application/json", event);
-            if let Ok(event_id) = HeaderValue::from_str(&api.random.uuid()) {
+            if let Ok(event_id) = HeaderValue::from_str(&api.env.random.uuid()) {
                 reply.headers_mut().insert("lambda-extension-event-identifier", event_id);
             }
             Ok(reply)

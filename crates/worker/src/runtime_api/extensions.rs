@@ -146,6 +146,11 @@ impl Extensions {
         self.all.iter_mut().find(|extension| extension.id.as_deref() == Some(id))
     }
 
+    pub fn name_of(&self, id: &str) -> Option<&str> {
+        let found = self.all.iter().find(|extension| extension.id.as_deref() == Some(id));
+        found.map(|extension| extension.name.as_str())
+    }
+
     /// `GET /event/next`. `waiting` says that an earlier request of it still waits: one whose
     /// connection is gone does not count.
     pub fn next(&mut self, id: &str, waiting: bool) -> Result<(), Refusal> {

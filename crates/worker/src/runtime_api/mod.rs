@@ -11,12 +11,15 @@ mod machine;
 mod metadata;
 mod response;
 mod server;
+mod subscribing;
 
+use crate::logs::Capture;
+use crate::telemetry::Telemetry;
 use bytes::Bytes;
 pub use extension_api::Reason;
 use extensions::Extensions;
 pub use extensions::{Kind, MOST as MOST_EXTENSIONS};
-use lamplight_env::Random;
+use lamplight_env::Env;
 use lamplight_rpc::Invocation;
 pub use machine::Refusal;
 use machine::{Asked, Machine};
@@ -24,6 +27,7 @@ pub use metadata::Metadata;
 pub use server::serve;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// An event on its way to the runtime.
@@ -71,6 +75,8 @@ struct Inner {
     undelivered: Option<Delivery>,
     on_init: Option<oneshot::Sender<Init>>,
     on_answer: Option<oneshot::Sender<Answer>>,
+    /// When the runtime began to answer.
+    answering: Option<Instant>,
     /// The caller's end of a streamed response.
     stream: Option<mpsc::Sender<Bytes>>,
     extensions: Extensions,
@@ -95,7 +101,9 @@ pub struct About {
 /// The shell around the state machine: channels between the sockets and the environment.
 pub struct RuntimeApi {
     about: About,
-    random: Arc<dyn Random>,
+    env: Env,
+    telemetry: Arc<Telemetry>,
+    capture: Arc<Capture>,
     inner: Mutex<Inner>,
     /// A stream has ended, one way or the other.
     stream_over: Notify,
@@ -107,10 +115,12 @@ pub struct RuntimeApi {
 }
 
 impl RuntimeApi {
-    pub fn new(about: About, random: Arc<dyn Random>) -> Self {
+    pub fn new(about: About, env: Env, telemetry: Arc<Telemetry>, capture: Arc<Capture>) -> Self {
         Self {
             about,
-            random,
+            env,
+            telemetry,
+            capture,
             inner: Mutex::default(),
             stream_over: Notify::new(),
             changed: Notify::new(),
@@ -140,6 +150,7 @@ impl RuntimeApi {
         }
         let (sender, receiver) = oneshot::channel();
         inner.on_answer = Some(sender);
+        inner.answering = None;
         inner.stream.clone_from(&delivery.call.stream);
         inner.tell_extensions(&delivery);
         let unsent = match inner.waiter.take() {
@@ -211,7 +222,16 @@ impl RuntimeApi {
     }
 
     fn may_answer(&self, request_id: &str) -> Result<(), Refusal> {
-        self.lock().machine.may_answer(request_id)
+        let now = self.env.clock.instant();
+        let mut inner = self.lock();
+        inner.machine.may_answer(request_id)?;
+        inner.answering.get_or_insert(now);
+        Ok(())
+    }
+
+    /// When the runtime began to answer the call that was delivered last.
+    pub fn answering(&self) -> Option<Instant> {
+        self.lock().answering
     }
 
     fn answer(&self, request_id: &str, answer: Answer) -> Result<(), Refusal> {
@@ -223,8 +243,10 @@ impl RuntimeApi {
 
     /// A streamed response begins. Gives the caller's end of it, where the caller wants one.
     fn begin_stream(&self, request_id: &str) -> Result<Option<mpsc::Sender<Bytes>>, Refusal> {
+        let now = self.env.clock.instant();
         let mut inner = self.lock();
         inner.machine.begin_stream(request_id)?;
+        inner.answering.get_or_insert(now);
         Ok(inner.stream.take())
     }
 

@@ -2,7 +2,7 @@
 
 use super::metadata::{self, Metadata};
 use super::response::response;
-use super::{Answer, Delivery, Refusal, RuntimeApi, extension_server};
+use super::{Answer, Delivery, Refusal, RuntimeApi, extension_server, subscribing};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -76,6 +76,9 @@ async fn handle(api: &RuntimeApi, request: Request<Incoming>) -> Reply {
     }
     if let Some(path) = path.strip_prefix(extension_server::PREFIX) {
         return extension_server::handle(api, &head.method, path, &head.headers, body).await;
+    }
+    if let Some(dialect) = subscribing::dialect(path) {
+        return subscribing::handle(api, dialect, &head.method, &head.headers, body).await;
     }
     let Some(path) = path.strip_prefix("/2018-06-01/runtime/") else {
         return reply(StatusCode::NOT_FOUND, "text/plain", "404 page not found\n");
