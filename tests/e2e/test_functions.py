@@ -9,9 +9,10 @@ import urllib.error
 import urllib.request
 
 import pytest
-from harness import aws, code, place
+from harness import aws, code, leftovers, place
 from harness.functions import call, deploy, fresh_name
 from harness.leftovers import wait_until
+from harness.steady import settled
 
 HELLO = "def handler(event, context):\n    return 'hello'\n"
 REVISION_CONFLICT = (
@@ -392,15 +393,10 @@ def test_many_updates_keep_the_disk_small(own_server):
     deploy(client, package(0), FunctionName=name)
     for number in range(1, updates):
         client.update_function_code(FunctionName=name, ZipFile=package(number))
-        client.get_waiter("function_updated_v2").wait(
-            FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20}
-        )
-
-    def used():
-        files = (path for path in server.data_dir.rglob("*") if path.is_file())
-        return sum(path.lstat().st_size for path in files)
+        settled(client, name)
 
     # Each is there zipped and unpacked.
+    used = lambda: leftovers.disk_use(server.data_dir)  # noqa: E731
     wait_until(lambda: used() < 40 * 2 * size, lambda: f"{used()} bytes to shrink", 30)
 
 

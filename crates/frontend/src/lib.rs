@@ -6,6 +6,7 @@ mod access;
 pub mod api;
 pub mod auth;
 mod body;
+mod crowd;
 mod downloads;
 mod guests;
 mod invoke;

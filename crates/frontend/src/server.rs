@@ -3,6 +3,7 @@
 use crate::Parts;
 use crate::api;
 use crate::body::{self, Allowance, Bodies, Refused};
+use crate::crowd::Crowd;
 use crate::stalling::Stalling;
 use bytes::Bytes;
 use http::request::Parts as Head;
@@ -27,6 +28,8 @@ use tokio::sync::Semaphore;
 
 /// Sockets that are open at the same time; further clients wait in the backlog.
 pub(crate) const CONNECTIONS: usize = 4096;
+/// Of these, those of one address: a load balancer has many, and nobody has all.
+const CONNECTIONS_OF_ONE: usize = CONNECTIONS / 4 * 3;
 /// The same for one environment.
 const GUEST_CONNECTIONS: usize = 64;
 /// A request's head has to be there within this time.
@@ -53,6 +56,7 @@ async fn accept(
     bodies: Arc<Bodies>,
 ) {
     let places = Arc::new(Semaphore::new(connections));
+    let crowd = Crowd::new(CONNECTIONS_OF_ONE);
     let mut stop = parts.env.tasks.stop_signal();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -68,11 +72,15 @@ async fn accept(
                 }
             },
         };
+        let Some(seat) = crowd.enter(peer.ip()) else {
+            tracing::debug!(peer = %peer.ip(), "one address has too many connections");
+            continue;
+        };
         let peer = door(peer.ip());
         let (task_parts, bodies) = (Arc::clone(&parts), Arc::clone(&bodies));
         parts.env.tasks.spawn(async move {
             connection((stream, peer), task_parts, bodies).await;
-            drop(place);
+            drop((place, seat));
         });
     }
 }

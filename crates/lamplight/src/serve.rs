@@ -125,6 +125,7 @@ impl Server {
         let options = manager::Options {
             idle: config.idle,
             idle_most: config.idle_most,
+            provisioned_mb: memory_mb(),
             ..manager::Options::default()
         };
         let manager = EnvironmentManager::new(env.clone(), placement, options);
@@ -352,6 +353,14 @@ async fn runtimes(config: &Config, dir: &DataDir) -> Runtimes {
         }
     }
     Runtimes::discover(&config.runtimes).await.with_installed(Installed::new(&dir))
+}
+
+/// Of this machine.
+fn memory_mb() -> u64 {
+    let info = rustix::system::sysinfo();
+    #[allow(clippy::unnecessary_cast, reason = "the width differs between architectures")]
+    let (total, unit) = (info.totalram as u64, u64::from(info.mem_unit));
+    total.saturating_mul(unit) >> 20
 }
 
 fn auth(config: &Config, credentials: &Credentials, iam: &Identities) -> Auth {

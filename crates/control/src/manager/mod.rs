@@ -8,6 +8,7 @@
 mod pool;
 mod provisioner;
 mod reserve;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -34,11 +35,18 @@ pub struct Options {
     /// Idle environments of all functions together; beyond it the longest idle ones are ended
     /// before another one is made.
     pub idle_most: usize,
+    /// For all environments that are made ahead of calls.
+    pub provisioned_mb: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(600), life: limits::ENVIRONMENT_LIFE, idle_most: 500 }
+        Self {
+            idle: Duration::from_secs(600),
+            life: limits::ENVIRONMENT_LIFE,
+            idle_most: 500,
+            provisioned_mb: u64::MAX,
+        }
     }
 }
 
@@ -90,7 +98,8 @@ pub struct EnvironmentManager {
 
 impl EnvironmentManager {
     pub fn new(env: Env, placement: Arc<dyn Placement>, options: Options) -> Arc<Self> {
-        let provisioner = Provisioner::new(env.clone(), Arc::clone(&placement));
+        let room_mb = options.provisioned_mb;
+        let provisioner = Provisioner::new(env.clone(), Arc::clone(&placement), room_mb);
         Arc::new(Self { env, placement, provisioner, options, pools: RwLock::default() })
     }
 

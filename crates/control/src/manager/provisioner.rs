@@ -4,6 +4,7 @@
 //! is missed for long. A call that finds none ready goes the on-demand way.
 
 use super::reserve::Reserve;
+use super::room::{self, Wanted};
 use super::{Kept, Shared, lock};
 use lamplight_env::Env;
 use lamplight_model::{FunctionArn, Qualifier, Target};
@@ -17,25 +18,31 @@ const AT_A_TIME: usize = 4;
 
 pub(super) type SharedReserve = Shared<Reserve<Kept>>;
 
+type Wishes = HashMap<FunctionArn, HashMap<Qualifier, Wish>>;
+
 struct Wish {
     target: Arc<Target>,
     reserve: SharedReserve,
+    /// Why it has fewer environments than were wished for.
+    shortage: Option<String>,
 }
 
 pub(super) struct Provisioner {
     env: Env,
     placement: Arc<dyn Placement>,
     starts: Arc<Semaphore>,
-    wishes: RwLock<HashMap<FunctionArn, HashMap<Qualifier, Wish>>>,
+    /// For all environments that are made here.
+    room_mb: u64,
+    wishes: RwLock<Wishes>,
 }
 
 impl Provisioner {
-    pub fn new(env: Env, placement: Arc<dyn Placement>) -> Self {
+    pub fn new(env: Env, placement: Arc<dyn Placement>, room_mb: u64) -> Self {
         let starts = Arc::new(Semaphore::new(AT_A_TIME));
-        Self { env, placement, starts, wishes: RwLock::default() }
+        Self { env, placement, starts, room_mb, wishes: RwLock::default() }
     }
 
-    fn wishes(&self) -> RwLockReadGuard<'_, HashMap<FunctionArn, HashMap<Qualifier, Wish>>> {
+    fn wishes(&self) -> RwLockReadGuard<'_, Wishes> {
         self.wishes.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -45,7 +52,18 @@ impl Provisioner {
         let mut next: HashMap<_, HashMap<Qualifier, Wish>> = HashMap::new();
         {
             let mut wishes = self.wishes.write().unwrap_or_else(PoisonError::into_inner);
-            for (target, wanted) in wished {
+            let wanted: Vec<Wanted> = wished
+                .iter()
+                .map(|(target, wanted)| Wanted {
+                    had: had(&wishes, target),
+                    wanted: *wanted,
+                    memory_mb: target.memory_mb,
+                })
+                .collect();
+            let given = room::share(&wanted, self.room_mb);
+            for ((target, _), (wanted, given)) in
+                wished.into_iter().zip(wanted.into_iter().zip(given))
+            {
                 let old = wishes.get_mut(&target.function);
                 let old = old.and_then(|versions| versions.remove(&target.version));
                 let same = |wish: &Wish| lock(&wish.reserve).generation() == target.generation;
@@ -56,9 +74,10 @@ impl Provisioner {
                         Shared::new(Reserve::new(target.generation).into())
                     }
                 };
-                surplus.extend(lock(&reserve).want(wanted));
+                surplus.extend(lock(&reserve).want(given));
+                let shortage = room::shortage(&wanted, given, self.room_mb);
                 let versions = next.entry(target.function.clone()).or_default();
-                versions.insert(target.version.clone(), Wish { target, reserve });
+                versions.insert(target.version.clone(), Wish { target, reserve, shortage });
             }
             for wish in wishes.values().flat_map(HashMap::values) {
                 surplus.extend(lock(&wish.reserve).want(0));
@@ -126,8 +145,15 @@ impl Provisioner {
         let wish = wishes.get(function).and_then(|versions| versions.get(version));
         let Some(wish) = wish else { return Provisioning::default() };
         let reserve = lock(&wish.reserve);
-        Provisioning { ready: reserve.ready(), failed: reserve.failure().map(str::to_owned) }
+        let failed = reserve.failure().map(str::to_owned).or_else(|| wish.shortage.clone());
+        Provisioning { ready: reserve.ready(), failed }
     }
+}
+
+/// For how many environments of a target there is room already.
+fn had(wishes: &Wishes, target: &Target) -> u32 {
+    let wish = wishes.get(&target.function).and_then(|versions| versions.get(&target.version));
+    wish.map_or(0, |wish| lock(&wish.reserve).wanted())
 }
 
 async fn make(

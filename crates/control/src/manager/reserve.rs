@@ -27,6 +27,11 @@ impl<E> Reserve<E> {
         self.generation
     }
 
+    /// How many there are to be.
+    pub fn wanted(&self) -> u32 {
+        self.wanted
+    }
+
     /// Those that exist and are initialised.
     pub fn ready(&self) -> u32 {
         self.live

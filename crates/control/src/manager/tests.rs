@@ -144,6 +144,24 @@ async fn the_longest_idle_one_makes_room_for_a_new_one() {
     assert_eq!(warm.id, EnvironmentId(0));
 }
 
+#[tokio::test]
+async fn no_more_is_provisioned_than_the_machine_has_memory_for() {
+    let (ended, _endings) = tokio::sync::mpsc::unbounded_channel();
+    let worker = Arc::new(Numbers { started: AtomicU64::new(0), ended });
+    let options = Options { provisioned_mb: 300, ..Options::default() };
+    let manager = EnvironmentManager::new(Env::system(), Arc::new(Here(worker)), options);
+    let target = target();
+    manager.provision(vec![(Arc::clone(&target), 1000)]);
+    let state = || manager.provisioned(&target.function, &target.version);
+    while state().ready < 2 {
+        tokio::task::yield_now().await;
+    }
+    let reason = state().failed.unwrap();
+    assert!(reason.contains("no room for 1000 environments of 128 MB"), "{reason}");
+    manager.provision(vec![(Arc::clone(&target), 2)]);
+    assert_eq!((state().ready, state().failed), (2, None));
+}
+
 #[test]
 fn credentials_outlive_environments() {
     let longest_call = Duration::from_secs(900);
