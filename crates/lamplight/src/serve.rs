@@ -344,7 +344,7 @@ async fn runtimes(config: &Config, dir: &DataDir) -> Runtimes {
     if dir.is_dir() {
         // No environment runs yet. Where somebody is installing, the next start sweeps.
         let swept = match Installer::open(&dir) {
-            Ok(installer) => installer.sweep().await,
+            Ok(installer) => installer.sweep(),
             Err(InstallError::Busy(_)) => Ok(()),
             Err(error) => Err(error),
         };

@@ -86,7 +86,7 @@ impl Agent {
                 initialization,
                 execution_env: plan.execution_env.as_deref(),
                 framed,
-                image: plan.root.as_ref().map_or(&[], |root| &root.config.environment),
+                image: plan.root.as_ref().map(|root| root.config.environment.as_slice()),
             };
             let env = variables::variables(target, &place);
             let wanted = Wanted { handler: &target.handler, memory_mb: target.memory_mb };
@@ -142,7 +142,7 @@ impl Agent {
             initialization,
             execution_env: None,
             framed: false,
-            image: &config.environment,
+            image: Some(&config.environment),
         };
         let env = variables::image_variables(target, &place);
         let argv = program::looked_up(argv, &env, &root);

@@ -32,8 +32,8 @@ pub struct Place<'a> {
     pub execution_env: Option<&'a str>,
     /// Whether the runtime client writes its messages as frames.
     pub framed: bool,
-    /// What an image says of its own variables, as `NAME=VALUE`.
-    pub image: &'a [String],
+    /// What the image says of its own variables that the function runs on, as `NAME=VALUE`.
+    pub image: Option<&'a [String]>,
 }
 
 impl Place<'_> {
@@ -42,7 +42,7 @@ impl Place<'_> {
     }
 
     fn image(&self) -> impl Iterator<Item = (String, String)> {
-        let own = self.image.iter().filter_map(|variable| variable.split_once('='));
+        let own = self.image.into_iter().flatten().filter_map(|variable| variable.split_once('='));
         own.map(|(name, value)| (name.to_owned(), value.to_owned()))
     }
 
@@ -72,7 +72,10 @@ pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
             format!("{libraries}/lib64:/usr/lib64:{dir}:{dir}/lib:{task}:{task}/lib:{opt}/lib"),
         ),
     ];
-    match (language, &runtime) {
+    // AWS: the start of a runtime sets these, and does otherwise where they are there already. On an
+    // installed root that is the image's start.
+    let own = language.filter(|_| place.image.is_none());
+    match (own, &runtime) {
         (Some(Language::Python), _) => {
             // The runtime client itself looks at `/opt/python`.
             let elsewhere = if opt == "/opt" { String::new() } else { format!("{opt}/python:") };
@@ -86,7 +89,7 @@ pub fn variables(target: &Target, place: &Place<'_>) -> Vec<(String, String)> {
         _ => {}
     }
     // AWS: a shell starts these.
-    if matches!(language, Some(Language::Python | Language::Node)) {
+    if matches!(own, Some(Language::Python | Language::Node)) {
         all.push(("PWD", task));
         all.push(("SHLVL", "0".to_owned()));
     }
@@ -168,7 +171,7 @@ mod tests {
             initialization: "on-demand",
             execution_env: None,
             framed: false,
-            image: &[],
+            image: None,
         }
     }
 
@@ -237,11 +240,13 @@ mod tests {
             ..target()
         };
         let image = ["PATH=/app", "_X=1", "AWS_REGION=mars"].map(str::to_owned);
-        let place = Place { image: &image, ..place() };
+        let place = Place { image: Some(&image), ..place() };
         let all: All = image_variables(&target, &place).into_iter().collect();
         assert_eq!(all, expected("PATH=/app _X=1"));
         // A function on an installed root has the defaults as well.
+        let target = Target { runtime: "python3.11".into(), ..target };
         let all: All = variables(&target, &place).into_iter().collect();
+        assert!(!all.contains_key("PYTHONPATH"));
         assert_eq!((all["PATH"].as_str(), all["LANG"].as_str()), ("/app", "en_US.UTF-8"));
         assert_eq!(all["AWS_REGION"], "r");
     }

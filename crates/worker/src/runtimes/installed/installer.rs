@@ -88,7 +88,7 @@ impl Installer {
         let digest = hex(&Sha256::digest(bundle));
         let pulled = self.dir.join("pulled");
         fs::write(&pulled, bundle).map_err(failed(pulled.clone()))?;
-        let cache = CodeCache::open(&self.dir.join(ROOTS))?;
+        let cache = CodeCache::open(&self.dir.join(ROOTS).join(&digest))?;
         let prepared = cache.prepare(&digest, &pulled).await;
         let _ = fs::remove_file(&pulled);
         prepared.map_err(InstallError::Unpack)?;
@@ -101,6 +101,8 @@ impl Installer {
         {
             return Err(InstallError::NoRuntime);
         }
+        // A record is a promise: what it names outlives the machine.
+        cache.close().await;
         let (name, resolved) = (name.to_owned(), resolved.to_owned());
         let image = Image { name, resolved, root: digest, config };
         self.keep(identifier, Record::new(What::Image(image)))
@@ -129,8 +131,9 @@ impl Installer {
                 // Functions run as a user of their own.
                 write_file(&new.join(name), content, 0o644)?;
             }
-            remove(&dir)?;
-            fs::rename(&new, &dir)
+            File::open(&new)?.sync_all()?;
+            fs::rename(&new, &dir)?;
+            File::open(self.dir.join(JARS))?.sync_all()
         };
         if !dir.is_dir() {
             write().map_err(failed(dir.clone()))?;
@@ -150,7 +153,7 @@ impl Installer {
 
     /// Removes the files that no record names. Environments may run on them: the caller knows that
     /// there are none.
-    pub async fn sweep(&self) -> Result<(), InstallError> {
+    pub fn sweep(&self) -> Result<(), InstallError> {
         let mut used = BTreeSet::new();
         for (_, record) in self.installed.all() {
             match record.map(|record| record.what) {
@@ -160,14 +163,13 @@ impl Installer {
                 Err(_) => return Ok(()),
             };
         }
-        // Also clears what an earlier installation did not finish.
-        let cache = CodeCache::open(&self.dir.join(ROOTS))?;
-        for name in names(&self.dir.join(ROOTS))?.difference(&used) {
-            cache.forget(name).await;
-        }
-        for name in names(&self.dir.join(JARS))?.difference(&used) {
-            let path = self.dir.join(JARS).join(name);
-            remove(&path).map_err(failed(path))?;
+        for dir in [self.dir.join(ROOTS), self.dir.join(JARS)] {
+            for name in names(&dir)?.difference(&used) {
+                // Out of its place at once: half a tree must not be taken for a whole one.
+                let gone = dir.join(format!(".gone-{}", name.trim_start_matches(".gone-")));
+                let clear = fs::rename(dir.join(name), &gone).and_then(|()| remove(&gone));
+                clear.map_err(failed(gone))?;
+            }
         }
         Ok(())
     }

@@ -70,7 +70,8 @@ impl Installed {
     pub fn files(&self, what: &What) -> Option<PathBuf> {
         let dir = self.dir.as_ref()?;
         Some(match what {
-            What::Image(image) => dir.join(ROOTS).join(&image.root).join("task"),
+            // Each in a cache of its own, so that one that is torn takes no other along.
+            What::Image(image) => dir.join(ROOTS).join(&image.root).join(&image.root).join("task"),
             What::Jars(jars) => dir.join(JARS).join(&jars.directory),
         })
     }

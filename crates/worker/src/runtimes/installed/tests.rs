@@ -62,14 +62,14 @@ async fn an_image_serves_from_the_moment_it_is_installed() {
     installer.image("ruby3.4", names, &bundle("start", config)).await.unwrap();
     assert_ne!(runtimes.find("ruby3.4").unwrap().root.unwrap().path, root);
     assert!(root.is_dir());
-    installer.sweep().await.unwrap();
+    installer.sweep().unwrap();
     assert!(!root.exists());
     assert!(runtimes.find("ruby3.4").is_ok());
 
     assert!(installer.remove("ruby3.4").unwrap());
     assert!(!installer.remove("ruby3.4").unwrap());
     assert!(runtimes.find("ruby3.4").is_err());
-    installer.sweep().await.unwrap();
+    installer.sweep().unwrap();
     assert_eq!(fs::read_dir(dir.path().join(ROOTS)).unwrap().count(), 0);
 }
 
@@ -85,7 +85,7 @@ async fn what_cannot_be_read_is_said_and_touches_nothing() {
     assert!(runtimes.find("java21").unwrap_err().to_string().contains("newer version"));
     installer.remove("java17").unwrap();
     // The one of the newer version may name those files.
-    installer.sweep().await.unwrap();
+    installer.sweep().unwrap();
     assert_eq!(fs::read_dir(dir.path().join(JARS)).unwrap().count(), 1);
     for name in ["", "../java17", ".java", "java/17"] {
         assert!(matches!(installer.jars(name, from.path()), Err(InstallError::Name(_))), "{name}");
