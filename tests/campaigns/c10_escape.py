@@ -3,6 +3,8 @@
 A function that is a program of its own tries them and says what it got, which has to be what the
 table says (crates/sandbox/tests/escape.txt). Beside it: what is seen of a neighbour, and whether
 addresses of the host and of clouds are reached under any of their names.
+
+Cases: S8, S10, S11.
 """
 
 import errno

@@ -3,6 +3,8 @@
 Every call writes numbered lines between rubbish: invalid UTF-8, NULs, terminal escapes, forged
 platform lines, lines without an end. Of each call that was answered every numbered line is there,
 once, in order and as an event of its own; what is cut is marked; nobody waits for a log.
+
+Cases: G1, G3.
 """
 
 import collections

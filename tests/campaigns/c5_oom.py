@@ -2,6 +2,8 @@
 
 Each of the greedy ones takes more than it has. Its caller is told so at once and rightly, its
 environment goes as a whole (the next call finds an empty /tmp), and the healthy ones notice nothing.
+
+Cases: S4.
 """
 
 import concurrent.futures

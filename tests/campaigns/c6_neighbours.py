@@ -3,6 +3,8 @@
 Eight at once: fork bombs, descriptor hogs, spinning processors, full disks, floods of packets. None
 gets more than its share, each is ended at its time with all it has started, and the victim's calls
 and the API answer as before.
+
+Cases: S1, S5, S6, S7, S12.
 """
 
 import concurrent.futures

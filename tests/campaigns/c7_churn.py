@@ -3,6 +3,8 @@
 Every start is a new function: one that answers, one that runs out of time, one that crashes, one
 that is deleted while it runs, one that does not initialise. Afterwards every count of the server is
 where it was, and its memory has not grown with the number of starts.
+
+Cases: S1, S3, S15.
 """
 
 import concurrent.futures

@@ -3,6 +3,8 @@
 A seeded grammar of requests with every known trick of smuggling and parsing, sockets that send a
 byte now and then, and floods of another protocol. A bad request gets a 4xx or a closed connection,
 one answer at the most, within its time; the good client sees no error.
+
+Cases: H1, H2, H3, H4.
 """
 
 import concurrent.futures

@@ -2,6 +2,8 @@
 
 Each is uploaded as a function's code. It is taken or refused with a 4xx within its time, no byte is
 written outside of its own directory, and the server goes on.
+
+Cases: D1, D2.
 """
 
 import base64

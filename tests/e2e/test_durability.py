@@ -104,6 +104,7 @@ def test_killed_while_functions_are_created(own_server):
 
 
 def test_killed_with_running_sandboxes(own_server):
+    """F6: nothing of a killed server is left when the next one is ready."""
     server = own_server()
     client = server.client()
     name = deploy(
@@ -155,6 +156,7 @@ def test_killed_again_and_again(own_server):
 
 
 def test_logs_survive(own_server):
+    """G3: lines of answered calls survive a killed server."""
     server = own_server()
     name = deploy(server.client(), "def handler(event, context):\n    print('written down')\n")
     call(server.client(), name)
@@ -240,7 +242,7 @@ def test_data_of_a_newer_version_is_refused(own_server):
 
 
 def test_frozen_sandboxes_end_with_a_killed_server(own_server):
-    """Between calls an environment stands still; it still has to notice that its server is gone."""
+    """S2: between calls an environment stands still; it still has to notice that its server is gone."""
     server = own_server()
     client = server.client()
     name = deploy(client, HELLO.format("x"))

@@ -106,7 +106,7 @@ def test_timeout(client, function):
 
 
 def test_timeout_of_code_that_will_not_stop(client, function):
-    """Ignores every signal it can, and has children in sessions of their own."""
+    """S1: ignores every signal it can, and has children in sessions of their own."""
     name = function(
         """
         import os, signal
@@ -133,6 +133,7 @@ def test_timeout_of_code_that_will_not_stop(client, function):
 
 
 def test_out_of_memory(client, function):
+    """S4: too much memory ends the call as AWS says."""
     name = function(
         """
         def handler(event, context):
@@ -149,6 +150,7 @@ def test_out_of_memory(client, function):
 
 
 def test_response_too_large(client, function):
+    """S14: an answer that is too large."""
     name = function("def handler(event, context):\n    return 'x' * event\n")
     assert len(call(client, name, 6 * 1024 * 1024 - 2)[0]) == 6 * 1024 * 1024 - 2
     assert failure(client, name, 6_291_557) == {
@@ -231,7 +233,7 @@ def test_bootstrap_that_does_not_start(client, function, package, error):
 
 
 def test_init_that_takes_too_long(client, function):
-    """AWS: after 10 s initialisation starts again inside the call, under the function's timeout."""
+    """S15: AWS: after 10 s initialisation starts again inside the call, under the function's timeout."""
     name = function("import time\ntime.sleep(60)\n", Timeout=1)
     got = failure(client, name)
     assert got["errorType"] == "Sandbox.Timedout"

@@ -32,6 +32,7 @@ def echo(client):
 
 
 def test_deep_payloads_are_refused(access, client, echo):
+    """H6: nesting has a depth."""
     for deep in [b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 1001 + b"1" + b"}" * 1001]:
         answer = aws.send(access, "POST", invoke_path(echo), deep)
         assert (answer.status, answer.error) == (400, "InvalidRequestContentException")
@@ -98,7 +99,7 @@ def large_text(size):
 
 
 def test_strangers_hold_no_memory(access, client, echo):
-    """Nobody's body is read before its head says who it is from."""
+    """H1, H3: nobody's body is read before its head says who it is from."""
     with sockets() as hold:
         path = "/2015-03-31/functions"
         strangers = [
@@ -136,6 +137,7 @@ def test_what_is_announced_takes_nothing_from_others(server, access, client, ech
 
 
 def test_large_bodies_that_hold_still_leave_room_for_small_ones(access, client, echo):
+    """H1: slow bodies leave room for others."""
     size = 6 * 1024 * 1024
     part = b"x" * (size - 1024)
     with sockets() as hold:
@@ -158,6 +160,7 @@ def test_large_bodies_that_hold_still_leave_room_for_small_ones(access, client, 
 
 
 def test_downloads_that_nobody_reads(server, access, client):
+    """H1: slow readers take little memory and have an end."""
     package = code.zipped({"app.py": ECHO, "noise": os.urandom(8_000_000)})
     name = deploy(client, package, FunctionName=fresh_name())
     location = client.get_function(FunctionName=name)["Code"]["Location"]

@@ -57,6 +57,7 @@ def test_a_crash_ends_the_process_and_keeps_tmp(client):
 
 
 def test_running_out_of_memory_ends_the_whole_environment(client):
+    """S4: the next call is a cold one."""
     name = deploy(client, COUNTING, MemorySize=128, Timeout=20)
     first = good(client, name)
     error = bad(client, name, {"do": "eat"})

@@ -240,7 +240,7 @@ def test_pages(client, logs, function):
 
 
 def test_lines_that_are_too_long(client, logs, function):
-    """A line without end is cut and marked; what follows it is there, and nothing waits."""
+    """G1: A line without end is cut and marked; what follows it is there, and nothing waits."""
     name = function(
         """
         import sys
@@ -259,6 +259,7 @@ def test_lines_that_are_too_long(client, logs, function):
 
 
 def test_bytes_that_are_no_text(client, logs, function):
+    """G1: bytes that are no text take nothing from the lines around them."""
     name = function(
         """
         import os
@@ -273,7 +274,7 @@ def test_bytes_that_are_no_text(client, logs, function):
 
 
 def test_last_words_are_kept(client, logs, function):
-    """What was written before an answer, or before a crash, is stored; also without a newline."""
+    """G3: what was written before an answer, or before a crash, is stored; also without a newline."""
     name = function(
         """
         import os
@@ -290,6 +291,7 @@ def test_last_words_are_kept(client, logs, function):
 
 
 def test_forged_lines_are_only_lines(client, logs, function):
+    """G1: platform lines that a function prints are its own lines."""
     name = function(
         """
         def handler(event, context):

@@ -62,6 +62,7 @@ def test_parallel_calls(client):
 
 
 def test_timeout_and_its_children(client):
+    """S1, S2: in process mode too, children go with their call."""
     name = deploy(
         client,
         """

@@ -55,6 +55,7 @@ for path in ("/", "/var/task", "/var/runtime", "/opt", "/etc", "/usr", "/bin", "
 
 
 def test_tmp_has_its_size(client, function):
+    """S6: /tmp has the size that was asked for, and room again afterwards."""
     name = function(code.PROBE, EphemeralStorage={"Size": 512}, MemorySize=1024)
     total, error = run_inside(
         client,
@@ -121,6 +122,7 @@ def test_secrets_of_the_server_are_out_of_reach(probe, server):
     ],
 )
 def test_system_calls_that_are_refused(probe, attempt):
+    """S8: what the filter is for, seen from Python."""
     if place.architecture() != "x86_64":
         pytest.skip("the numbers are those of x86_64")
     returned, error = probe(
@@ -131,6 +133,7 @@ def test_system_calls_that_are_refused(probe, attempt):
 
 @pytest.mark.parametrize("family", ["AF_VSOCK", "AF_PACKET", "AF_ALG", "AF_CAN"])
 def test_sockets_that_are_refused(probe, family):
+    """S8: rare socket families never open."""
     kind = "SOCK_SEQPACKET" if family == "AF_ALG" else "SOCK_RAW"
     error = probe(
         f"""
@@ -146,6 +149,7 @@ except OSError as failure:
 
 
 def test_fork_bomb_stays_inside(client, function, probe):
+    """S5: a fork bomb meets the limit of its own sandbox."""
     name = function(code.PROBE, Timeout=20, MemorySize=3008)
     made = run_inside(
         client,
@@ -197,7 +201,7 @@ needs_ip = pytest.mark.skipif(shutil.which("ip") is None, reason="no `ip` on thi
 
 @needs_ip
 def test_host_is_out_of_reach(probe, server):
-    """Neither our own API nor anything else on this machine, under none of its addresses."""
+    """S11: neither our own API nor anything else on this machine, under none of its addresses."""
     with socket.create_server(("0.0.0.0", 0)) as listener:
         port = listener.getsockname()[1]
         for address in {*host_addresses(), "127.0.0.1", "0.0.0.0"}:
@@ -210,6 +214,7 @@ def test_host_is_out_of_reach(probe, server):
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "10.0.0.1", "192.168.0.1", "172.16.0.1"])
 def test_networks_that_are_private(probe, address):
+    """S11: private networks are refused."""
     assert connects(probe, address, 80, 1) != "connected"
 
 
@@ -261,7 +266,7 @@ def test_egress_can_be_denied(own_server, outside):
 
 
 def test_forged_answers_to_the_runtime_api(probe):
-    """Code that speaks to the Runtime API beside the runtime: the client gets one answer."""
+    """S14: code that speaks to the Runtime API beside the runtime: the client gets one answer."""
     got = probe(
         RUNTIME_API
         + """
@@ -280,7 +285,7 @@ result = {
 
 
 def test_first_answer_counts(client, function):
-    """The handler answers behind the runtime's back; the runtime's own answer comes second."""
+    """S14: the handler answers behind the runtime's back; the runtime's own answer comes second."""
     name = function(code.PROBE)
     payload, _ = call(
         client,
@@ -303,7 +308,7 @@ def test_first_answer_counts(client, function):
 
 
 def test_stale_answer_does_not_reach_another_call(client, function):
-    """A thread of call 1 answers for call 1 again during call 2."""
+    """S13: A thread of call 1 answers for call 1 again during call 2."""
     name = function(code.PROBE)
     run_inside(client, name, "memory['old'] = context.aws_request_id\nresult = 1")
     got = run_inside(
@@ -314,6 +319,7 @@ def test_stale_answer_does_not_reach_another_call(client, function):
 
 
 def test_half_an_answer_and_too_much_of_one(client, function):
+    """S14: half an answer and nonsense take nothing from the real one."""
     name = function(code.PROBE, Timeout=5)
     got = run_inside(
         client,
@@ -338,7 +344,7 @@ result = [
 
 
 def test_runtime_api_of_a_neighbour(client, function):
-    """Two sandboxes have the same address in networks of their own: neither sees the other."""
+    """S10: two sandboxes have the same address in networks of their own: neither sees the other."""
     first, second = function(code.PROBE), function(code.PROBE)
     both = threading.Barrier(2, timeout=30)
     answers = {}

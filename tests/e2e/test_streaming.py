@@ -377,7 +377,7 @@ def begin(server, name, python):
 
 
 def test_a_caller_that_hangs_up(own_server):
-    """The function finishes, is logged, and makes room for the next call."""
+    """H7: the function finishes, is logged, and makes room for the next call."""
     server, client, name = one_at_a_time(own_server)
     connection, request_id = begin(server, name, FLOOD)
     connection.close()
@@ -389,7 +389,7 @@ def test_a_caller_that_hangs_up(own_server):
 
 
 def test_a_caller_that_never_reads(own_server):
-    """It holds up its function, which times out; the server holds next to nothing for it."""
+    """H7: it holds up its function, which times out; the server holds next to nothing for it."""
     server, client, name = one_at_a_time(own_server)
     before = peak(server)
     connection, request_id = begin(server, name, FLOOD)

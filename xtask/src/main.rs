@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 mod campaign;
+mod cases;
 mod codegen;
 mod licences;
 mod tidy;
@@ -15,11 +16,12 @@ fn main() -> ExitCode {
     };
     let outcome = match dish {
         "campaign" => campaign::run(rest),
+        "cases" => cases::run(rest),
         "codegen" => codegen::run(rest),
         "licences" => licences::run(rest),
         "tidy" => tidy::run(rest),
         other => Err(anyhow::anyhow!(
-            "unknown task {other:?}; there are: campaign NAME|all, codegen [--botocore DIR], licences, tidy"
+            "unknown task {other:?}; there are: campaign NAME|all, cases, codegen [--botocore DIR], licences, tidy"
         )),
     };
     match outcome {

@@ -53,6 +53,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
         let Ok(text) = std::fs::read_to_string(root.join(file)) else { continue };
         wrong.extend(file_faults(&file.to_string_lossy(), &text));
     }
+    wrong.extend(crate::cases::faults(&root, &files)?);
     for fault in &wrong {
         eprintln!("{fault}");
     }
@@ -76,7 +77,7 @@ fn metadata(root: &Path) -> Result<Value> {
 }
 
 /// Files that git tracks, or would on `git add`, with an extension we read.
-fn tracked(root: &Path) -> Result<Vec<PathBuf>> {
+pub fn tracked(root: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)

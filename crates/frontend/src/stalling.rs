@@ -86,6 +86,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
+    /// H1: slow readers.
     #[tokio::test(start_paused = true)]
     async fn a_peer_who_does_not_read_is_given_up() {
         let (near, _far) = duplex(4);

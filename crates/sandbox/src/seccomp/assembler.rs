@@ -112,24 +112,31 @@ impl Assembler {
 
     /// Allows a loaded number within one of the sorted, inclusive `ranges`; refuses it otherwise.
     pub(super) fn search(&mut self, ranges: &[(u32, u32)]) {
+        self.search_from(0, ranges);
+    }
+
+    /// The same for a number that is known to be at least `floor`.
+    fn search_from(&mut self, floor: u32, ranges: &[(u32, u32)]) {
         match ranges {
             [] => self.leave(Target::Refuse),
             [(first, last)] if first == last => {
                 self.jump(JUMP_EQUAL, *first, Target::Allow, Target::Refuse)
             }
             [(first, last)] => {
-                self.jump(JUMP_AT_LEAST, *first, Target::Next, Target::Refuse);
+                if *first > floor {
+                    self.jump(JUMP_AT_LEAST, *first, Target::Next, Target::Refuse);
+                }
                 self.jump(JUMP_AT_LEAST, last.saturating_add(1), Target::Refuse, Target::Allow);
             }
             _ => {
                 let (low, high) = ranges.split_at(ranges.len() / 2);
                 let mut below = Self::new();
-                below.search(low);
+                below.search_from(floor, low);
                 let pivot = high.first().map_or(0, |range| range.0);
                 self.push(JUMP_AT_LEAST, 0, 1, pivot);
                 self.push(JUMP_ALWAYS, 0, 0, below.program.len() as u32);
                 self.program.append(&mut below.program);
-                self.search(high);
+                self.search_from(pivot, high);
             }
         }
     }
@@ -145,9 +152,14 @@ impl Assembler {
     }
 }
 
-/// What the kernel would answer.
+/// What the kernel would answer, and the numbers of the instructions on the way to it.
 #[cfg(test)]
-pub(super) fn interpret(program: &[u64], architecture: u32, call: u32, arguments: &[u64]) -> u32 {
+pub(super) fn trace(
+    program: &[u64],
+    architecture: u32,
+    call: u32,
+    arguments: &[u64],
+) -> (u32, Vec<usize>) {
     let mut data = Vec::new();
     data.extend(call.to_ne_bytes());
     data.extend(architecture.to_ne_bytes());
@@ -155,8 +167,9 @@ pub(super) fn interpret(program: &[u64], architecture: u32, call: u32, arguments
     for index in 0..6 {
         data.extend(arguments.get(index).copied().unwrap_or(0).to_ne_bytes());
     }
-    let (mut at, mut accumulator) = (0usize, 0u32);
+    let (mut at, mut accumulator, mut way) = (0usize, 0u32, Vec::new());
     loop {
+        way.push(at);
         let [c0, c1, yes, no, v0, v1, v2, v3] = program[at].to_ne_bytes();
         let (code, value) = (u16::from_ne_bytes([c0, c1]), u32::from_ne_bytes([v0, v1, v2, v3]));
         at += 1;
@@ -165,7 +178,7 @@ pub(super) fn interpret(program: &[u64], architecture: u32, call: u32, arguments
                 accumulator = u32::from_ne_bytes(data[value as usize..][..4].try_into().unwrap());
                 continue;
             }
-            RETURN => return value,
+            RETURN => return (value, way),
             JUMP_ALWAYS => {
                 at += value as usize;
                 continue;

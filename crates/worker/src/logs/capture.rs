@@ -322,6 +322,7 @@ mod tests {
         assert_eq!(tail, all.join("\n") + "\n");
     }
 
+    /// G2: a call's log has an end, and says so.
     #[test]
     fn a_flood_is_bounded_and_said() {
         let (sink, capture) = capture();

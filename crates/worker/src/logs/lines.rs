@@ -137,6 +137,7 @@ mod tests {
         assert_eq!(all(&bytewise), whole);
     }
 
+    /// G1: long lines.
     #[test]
     fn a_line_without_end_is_cut_once_and_the_next_one_is_whole() {
         let long = vec![b'x'; limits::LOG_EVENT * 3];

@@ -5,6 +5,7 @@ use super::{LIMITS, Limits, UnzipError, Yard, refused};
 use lamplight_model::limits::ZIP_ENTRIES;
 use std::time::Duration;
 
+/// D1: no name leads out of the archive.
 #[test]
 fn names_that_lead_elsewhere() {
     for name in [
@@ -25,6 +26,7 @@ fn names_that_lead_elsewhere() {
     }
 }
 
+/// D2: names have a length and a depth.
 #[test]
 fn names_too_long_or_too_deep() {
     refused(&zip(&[Entry::stored("x".repeat(256), "")]));
@@ -38,6 +40,7 @@ fn names_too_long_or_too_deep() {
     .unwrap();
 }
 
+/// D1: no devices, and nothing that is two things.
 #[test]
 fn special_files_and_contradictions() {
     for kind in [0o020_666, 0o060_666, 0o010_666, 0o140_666, 0o170_000] {
@@ -78,6 +81,7 @@ fn no_archive_at_all() {
     refused(&b"PK\x05\x06".repeat(50_000));
 }
 
+/// D2: bombs stop while they inflate.
 #[test]
 fn a_bomb_stops_at_the_limit() {
     let bomb = Entry::deflated("zeros", vec![0; 2_000_000]);
@@ -97,6 +101,7 @@ fn a_bomb_stops_at_the_limit() {
     assert!(matches!(error, UnzipError::TooLarge), "{error}");
 }
 
+/// D2: sizes and checksums are those of what comes out.
 #[test]
 fn lying_sizes_and_checksums() {
     let entry = Entry::deflated("f", "content");
@@ -109,6 +114,7 @@ fn lying_sizes_and_checksums() {
     refused(&zip(&[entry.with(|e| e.packed = vec![0xff; e.packed.len()])]));
 }
 
+/// D2: no byte is unpacked twice.
 /// Many entries over one piece of data: 10 KB that inflate to as much as one likes.
 #[test]
 fn overlapping_entries() {
@@ -129,6 +135,7 @@ fn overlapping_entries() {
     refused(&zip(&[outer, inner.with(|e| e.offset = Some(at))]));
 }
 
+/// D2: the large fields are believed no more than the small ones.
 #[test]
 fn zip64_lies() {
     let entries = [Entry::stored("f", "x")];
@@ -182,6 +189,7 @@ fn one_entry_too_many() {
     assert!(error.to_string().contains("too many"), "{error}");
 }
 
+/// D2: entries are counted before anything is written.
 #[test]
 fn more_entries_than_aws_allows_make_no_file() {
     let entries: Vec<Entry> =
@@ -192,6 +200,7 @@ fn more_entries_than_aws_allows_make_no_file() {
     assert!(super::listing(&yard.task()).is_empty());
 }
 
+/// D2: unpacking has an end in processor time.
 #[test]
 fn the_processor_has_a_limit() {
     let limits = Limits { cpu: Duration::ZERO, ..LIMITS };
