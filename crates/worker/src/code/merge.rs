@@ -25,6 +25,10 @@ pub(super) fn key(layers: &[String]) -> String {
     format!("{MERGED}{:x}", Sha256::digest(layers.concat()))
 }
 
+pub(super) fn is_tree(name: &str) -> bool {
+    name.starts_with(MERGED)
+}
+
 impl Shelf {
     pub(super) fn is_merged(&self, key: &str) -> bool {
         self.dir().join(key).join(PARTS).exists()
@@ -40,7 +44,9 @@ impl Shelf {
         self.lay(&partial.path, layers).map_err(CodeError::Keep)?;
         let place = self.dir().join(key);
         remove(&place).map_err(CodeError::Clear)?;
-        fs::rename(&partial.path, &place).map_err(CodeError::Keep)
+        fs::rename(&partial.path, &place).map_err(CodeError::Keep)?;
+        self.merged().insert(key.to_owned());
+        Ok(())
     }
 
     fn lay(&self, partial: &Path, layers: &[String]) -> io::Result<()> {
@@ -57,20 +63,19 @@ impl Shelf {
 
     /// Removes the trees that have `digest` in them, and those that were not finished.
     pub(super) fn forget_merged(&self, digest: Option<&str>) -> io::Result<()> {
-        for entry in fs::read_dir(self.dir())? {
-            let entry = entry?;
-            if !entry.file_name().to_string_lossy().starts_with(MERGED) {
-                continue;
-            }
-            let goes = match fs::read_to_string(entry.path().join(PARTS)) {
+        let trees: Vec<String> = self.merged().iter().cloned().collect();
+        for tree in trees {
+            let path = self.dir().join(&tree);
+            let goes = match fs::read_to_string(path.join(PARTS)) {
                 Ok(parts) => digest.is_some_and(|digest| parts.lines().any(|line| line == digest)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => digest.is_none(),
                 Err(error) => return Err(error),
             };
             if goes {
                 // Without its list it is no tree any more, whatever becomes of the rest.
-                remove(&entry.path().join(PARTS))?;
-                remove(&entry.path())?;
+                remove(&path.join(PARTS))?;
+                remove(&path)?;
+                self.merged().remove(&tree);
             }
         }
         Ok(())

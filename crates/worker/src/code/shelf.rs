@@ -11,16 +11,19 @@
 use super::error::CodeError;
 use super::image;
 use super::limits::Limits;
+use super::merge;
 use super::removal::remove;
 use super::unsynced;
 use super::unzip::unzip;
 use lamplight_model::ImageConfig;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Of the layout and of the rules that code was unpacked by. Another one unpacks everything anew.
 const VERSION: u32 = 1;
@@ -41,6 +44,8 @@ pub(super) struct Summary {
 #[derive(Debug)]
 pub(super) struct Shelf {
     dir: PathBuf,
+    /// The trees of layers in it, so that nobody reads the whole directory for them.
+    merged: Mutex<BTreeSet<String>>,
 }
 
 impl Shelf {
@@ -49,7 +54,8 @@ impl Shelf {
     /// from starting.
     pub(super) fn open(dir: &Path) -> Result<Self, CodeError> {
         fs::create_dir_all(dir).map_err(CodeError::Open)?;
-        let shelf = Self { dir: fs::canonicalize(dir).map_err(CodeError::Open)? };
+        let dir = &fs::canonicalize(dir).map_err(CodeError::Open)?;
+        let shelf = Self { dir: dir.clone(), merged: Mutex::default() };
         unsynced::begin(&shelf.dir, &unsynced::boot()).map_err(CodeError::Open)?;
         for entry in fs::read_dir(dir).map_err(CodeError::Open)? {
             let entry = entry.map_err(CodeError::Open)?;
@@ -57,12 +63,19 @@ impl Shelf {
             let name = name.to_string_lossy();
             let unfinished =
                 name.starts_with(PARTIAL) || is_digest(&name) && shelf.summary(&name).is_none();
+            if merge::is_tree(&name) {
+                shelf.merged().insert(name.clone().into_owned());
+            }
             if unfinished {
                 let _ = remove(&entry.path()).inspect_err(|error| stays(&entry.path(), error));
             }
         }
         let _ = shelf.forget_merged(None).inspect_err(|error| stays(dir, error));
         Ok(shelf)
+    }
+
+    pub(super) fn merged(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.merged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn dir(&self) -> &Path {
