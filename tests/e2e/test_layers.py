@@ -174,7 +174,7 @@ def test_functions_refuse_layers_in_awss_words(client, publish, function):
     )
     no(f"Layer version {name}:9 does not exist.", [f"{name}:9"])
     no(f"Layer version {ARN}doesnotexist:1 does not exist.", [f"{ARN}doesnotexist:1"])
-    no(twice.format(second, arn), [arn, second])
+    no(twice.format(arn, second), [arn, second])
     no(twice.format(arn, arn), [arn, arn])
     elsewhere = arn.replace("us-east-1", "eu-west-1")
     no(
