@@ -9,7 +9,7 @@
  * Invariants: every event gets exactly one response or error; the socket never keeps
  * the event loop alive while a function runs, for "the event loop is empty" is how
  * AWS defines the end of a callback-style invocation. Absent: SnapStart,
- * multi-concurrency, log frames on a telemetry descriptor.
+ * multi-concurrency.
  */
 
 const { RuntimeApi } = require("./wire.cjs");

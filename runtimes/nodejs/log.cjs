@@ -28,18 +28,26 @@ function about(headers) {
   globalThis[TENANT] = headers["lambda-runtime-aws-tenant-id"];
 }
 
-let blocking = false;
-
-/** Node queues what a full pipe does not take; a call must not end before its log is written. */
-function stdout() {
-  if (!blocking) {
-    blocking = true;
-    process.stdout._handle?.setBlocking?.(true);
-  }
-  return process.stdout;
+/**
+ * Node queues what a full pipe does not take; a call must not end before its log is written. Both
+ * streams are made when they are first asked for, which not every function does.
+ */
+function blockWrites(name) {
+  const { get, ...about } = Object.getOwnPropertyDescriptor(process, name);
+  let stream;
+  const getBlocking = () => {
+    if (stream === undefined) {
+      stream = get.call(process);
+      stream._handle?.setBlocking?.(true);
+    }
+    return stream;
+  };
+  Object.defineProperty(process, name, { ...about, get: getBlocking });
 }
 
 function patchConsole() {
+  blockWrites("stdout");
+  blockWrites("stderr");
   const least = Math.max(0, LEVELS.indexOf(process.env.AWS_LAMBDA_LOG_LEVEL?.toUpperCase()));
   const line = AS_JSON ? jsonLine : textLine;
   LEVELS.forEach((level, rank) => {
@@ -48,7 +56,7 @@ function patchConsole() {
     console[level.toLowerCase()] = heard
       ? (...message) => {
           const text = line(level, message);
-          stdout().write(FRAMED ? frame(rank, text) : `${text.replace(/\n/g, "\r")}\n`);
+          process.stdout.write(FRAMED ? frame(rank, text) : `${text.replace(/\n/g, "\r")}\n`);
         }
       : () => {};
   });

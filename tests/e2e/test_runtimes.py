@@ -4,7 +4,7 @@ import json
 
 import pytest
 from harness import code, place
-from harness.functions import call
+from harness.functions import call, fresh_name
 from harness.leftovers import wait_until
 
 EVENT = json.loads((place.EXAMPLES / "events" / "s3-put.json").read_text())
@@ -63,6 +63,64 @@ def test_module_kinds_of_node(client, function, file, source):
         code.zipped({file: source}), Runtime=place.node_runtime(), Handler="index.handler"
     )
     assert call(client, name, {"a": 1})[0] == {"a": 1}
+
+
+@needs_node
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_node_writes_is_in_the_log_before_the_end(client, logs, function, stream):
+    """More than a pipe holds, past the console, and right before the answer."""
+    source = f"""
+    export const handler = async () => {{
+      process.{stream}.write(("a line of the function " + "x".repeat(200) + "\\n").repeat(2000));
+    }};
+    """
+    name = function(code.node(source), Runtime=place.node_runtime(), Handler="index.handler")
+    assert call(client, name)[1]["StatusCode"] == 200
+    messages = printed(logs, name, "REPORT")
+    end = next(i for i, message in enumerate(messages) if message.startswith("END "))
+    assert sum(message.startswith("a line of") for message in messages[:end]) == 2000
+
+
+# The example of AWS's documentation: puts options before the last word of the command.
+WRAPPER = """#!/bin/bash
+args=("$@")
+extra_args=(%s)
+args=("${args[@]:0:$#-1}" "${extra_args[@]}" "${args[@]: -1}")
+exec "${args[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    "runtime, options, package, expected",
+    [
+        (
+            place.python_runtime(),
+            "-X utf8=1 -O",
+            code.python("import sys\ndef handler(e, c): return [sys.flags.utf8_mode, sys.flags.optimize]\n"),
+            [1, 1],
+        ),
+        pytest.param(
+            place.node_runtime(),
+            "--no-deprecation --stack-trace-limit=7",
+            code.zipped({"app.cjs": "exports.handler = async () => process.execArgv;\n"}),
+            ["--no-deprecation", "--stack-trace-limit=7"],
+            marks=needs_node,
+        ),
+    ],
+)
+def test_a_wrapper_in_a_layer_adds_options(client, function, runtime, options, package, expected):
+    layer = client.publish_layer_version(
+        LayerName=fresh_name("wrapper"),
+        Content={"ZipFile": code.zipped({"wrapper": WRAPPER % options}, {"wrapper": 0o755})},
+    )
+    name = function(
+        package,
+        Runtime=runtime,
+        Layers=[layer["LayerVersionArn"]],
+        Environment={"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}},
+    )
+    assert call(client, name)[0] == expected
+    client.delete_layer_version(LayerName=layer["LayerArn"], VersionNumber=layer["Version"])
 
 
 def rust_package():
