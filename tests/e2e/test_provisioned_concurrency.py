@@ -2,7 +2,7 @@
 
 import pytest
 from botocore.exceptions import ClientError
-from harness import code
+from harness import aws, code
 from harness.functions import call, deploy
 from harness.leftovers import wait_until
 
@@ -218,12 +218,22 @@ def test_refusals_have_the_recorded_texts(client, published):
     assert refuse("1") == (*conflict, "Version is pointed by a Provisioned Concurrency alias")
 
 
-def test_scaling_configurations_are_kept(client, published):
-    which = {"FunctionName": published, "Qualifier": "1"}
-    got = client.get_function_scaling_config(**which)
-    assert got["FunctionArn"].endswith(f":{published}:1")
-    assert "AppliedFunctionScalingConfig" not in got
+def test_scaling_configurations_are_kept(client, published, function):
     config = {"MinExecutionEnvironments": 1, "MaxExecutionEnvironments": 4}
+    which = {"FunctionName": published, "Qualifier": "1"}
+    assert refused(client.put_function_scaling_config, **which, FunctionScalingConfig=config) == (
+        403,
+        "AccessDeniedException",
+        "The function provided by the arn does not contain a capacity provider configuration",
+    )
+    provider = f"arn:aws:lambda:us-east-1:{aws.ACCOUNT}:capacity-provider:any"
+    managed = {"LambdaManagedInstancesCapacityProviderConfig": {"CapacityProviderArn": provider}}
+    name = function(SOURCE, Publish=True, CapacityProviderConfig=managed)
+    active(client, name, "1")
+    which = {"FunctionName": name, "Qualifier": "1"}
+    got = client.get_function_scaling_config(**which)
+    assert got["FunctionArn"].endswith(f":{name}:1")
+    assert "AppliedFunctionScalingConfig" not in got
     put = client.put_function_scaling_config(**which, FunctionScalingConfig=config)
     assert put["ResponseMetadata"]["HTTPStatusCode"] == 202
     got = client.get_function_scaling_config(**which)

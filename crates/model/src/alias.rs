@@ -9,7 +9,7 @@ pub struct AliasRecord {
     /// Of the durable format; see [`AliasRecord::FORMAT`].
     pub format: u32,
     pub name: String,
-    /// A version's number; none for `$LATEST`.
+    /// A version's number, also of `$LATEST.PUBLISHED`; none for `$LATEST`.
     pub version: Option<u64>,
     pub description: String,
     /// The second version and the share of calls that it gets, 0 to 1.
@@ -38,7 +38,7 @@ impl AliasRecord {
 
     /// `$LATEST` or a version's number.
     pub fn points_at(&self) -> Qualifier {
-        self.version.map_or(Qualifier::Latest, Qualifier::Version)
+        self.version.map_or(Qualifier::Latest, Qualifier::of_number)
     }
 
     /// Whether calls of the alias may run version `number`.

@@ -46,6 +46,18 @@ pub enum Qualifier {
 }
 
 impl Qualifier {
+    /// The number under which `$LATEST.PUBLISHED` is kept among the versions. No other has it, and
+    /// a request that gives it as a number means a version that is not there.
+    pub const LATEST_PUBLISHED: u64 = u64::MAX;
+
+    /// The version that is kept under this number.
+    pub fn of_number(number: u64) -> Self {
+        match number {
+            Self::LATEST_PUBLISHED => Self::LatestPublished,
+            number => Self::Version(number),
+        }
+    }
+
     /// The grammar itself is the service model's to check; this only tells the kinds apart.
     pub fn parse(text: &str) -> Self {
         match text {

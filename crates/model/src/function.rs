@@ -37,6 +37,12 @@ impl FunctionSettings {
     }
 }
 
+impl FunctionSettings {
+    pub fn has_capacity_provider(&self) -> bool {
+        self.echoed.contains_key("CapacityProviderConfig")
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PackageType {
     Zip,
@@ -137,7 +143,8 @@ pub enum Pending {
 /// What a published version has and `$LATEST` has not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
-    /// From 1 on; never used again, not even after the version was deleted.
+    /// From 1 on; never used again, not even after the version was deleted. The one of
+    /// `$LATEST.PUBLISHED`, which is published again and again, is above all others.
     pub number: u64,
     /// Of `$LATEST` when it was published: the version itself may have got another one.
     pub latest_description: String,
@@ -188,10 +195,10 @@ impl FunctionRecord {
     /// 2: versions, reserved concurrency and layers.
     pub const FORMAT: u32 = 2;
 
-    /// `$LATEST` or the version's number.
+    /// `$LATEST`, `$LATEST.PUBLISHED` or the version's number.
     pub fn version(&self) -> Qualifier {
         match &self.published {
-            Some(published) => Qualifier::Version(published.number),
+            Some(published) => Qualifier::of_number(published.number),
             None => Qualifier::Latest,
         }
     }
@@ -228,6 +235,11 @@ impl FunctionRecord {
     /// All zip files that it runs: its code, then its layers from the bottom to the top.
     pub fn packages(&self) -> impl Iterator<Item = &CodeRef> {
         std::iter::once(&self.code).chain(self.settings.layers.iter().map(|layer| &layer.code))
+    }
+
+    /// AWS: whether it is a function on Managed Instances.
+    pub fn is_managed(&self) -> bool {
+        self.settings.has_capacity_provider()
     }
 
     /// What the reconciler has to finish.
@@ -276,6 +288,15 @@ mod tests {
         assert!(!latest.is_published_state_of(&latest));
         assert_eq!(FunctionRecord::from_bytes(&version.to_bytes()).unwrap(), version);
         assert_eq!(version.code.code_sha256(), "AP8=");
+    }
+
+    #[test]
+    fn what_was_published_last_is_kept_under_the_highest_number() {
+        let number = format!("\"number\":{}", u64::MAX);
+        let bytes = FORMAT_2.replace("\"number\":3", &number);
+        let record = FunctionRecord::from_bytes(bytes.as_bytes()).unwrap();
+        assert_eq!(record.version(), Qualifier::LatestPublished);
+        assert_eq!(FunctionRecord::from_bytes(&record.to_bytes()).unwrap(), record);
     }
 
     #[test]

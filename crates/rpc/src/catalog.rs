@@ -11,6 +11,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 
+/// As what a function is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PublishTo {
+    /// A version with the next number.
+    #[default]
+    Number,
+    /// `$LATEST.PUBLISHED`, in place of the one before.
+    Latest,
+}
+
 /// What CreateFunction makes.
 #[derive(Debug, Clone)]
 pub struct NewFunction {
@@ -19,8 +29,8 @@ pub struct NewFunction {
     /// Where it came from, to be kept.
     pub origin: Option<Origin>,
     pub tags: BTreeMap<String, String>,
-    /// Makes version 1 along with it, and answers with that.
-    pub publish: bool,
+    /// Makes its first version along with it, and answers with that.
+    pub publish: Option<PublishTo>,
 }
 
 /// What PublishVersion asks for.
@@ -31,6 +41,7 @@ pub struct Publication {
     /// Of the code that the caller means, in base64.
     pub code_sha256: Option<String>,
     pub revision_id: Option<String>,
+    pub to: PublishTo,
 }
 
 /// What CreateAlias sets and UpdateAlias changes; what is absent stays as it is.
@@ -55,7 +66,7 @@ pub struct CodeChange {
     /// Checks everything, changes nothing.
     pub dry_run: bool,
     /// Publishes the changed function, and answers with that version.
-    pub publish: bool,
+    pub publish: Option<PublishTo>,
 }
 
 /// What UpdateFunctionConfiguration changes: a pure function over the settings.

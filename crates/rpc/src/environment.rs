@@ -197,7 +197,9 @@ pub struct Provisioning {
 pub enum Outdated {
     /// Those of `$LATEST` of an older generation than this.
     Latest(u64),
-    /// Those of a version that was deleted.
+    /// The same of `$LATEST.PUBLISHED`.
+    LatestPublished(u64),
+    /// Those of a version that was deleted, by the number it was kept under.
     Version(u64),
     /// All: the function was deleted.
     All,

@@ -14,7 +14,7 @@ mod objects;
 
 pub use catalog::{
     AliasChange, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage,
-    Listing, NewFunction, Publication, SettingsChange, TagsChange, Usage,
+    Listing, NewFunction, Publication, PublishTo, SettingsChange, TagsChange, Usage,
 };
 pub use documents::{
     Belongings, Document, DocumentError, DocumentKey, Documents, Expected, Labels,

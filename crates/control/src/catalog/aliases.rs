@@ -94,6 +94,7 @@ impl Core {
             self.must_exist(arn, &version)?;
             next.version = match version {
                 Qualifier::Version(number) => Some(number),
+                Qualifier::LatestPublished => Some(Qualifier::LATEST_PUBLISHED),
                 _ => None,
             };
         }
@@ -166,7 +167,7 @@ pub(super) fn route(alias: &AliasRecord, random: &dyn Random) -> Qualifier {
     }
     let mut draw = [0; 4];
     random.fill(&mut draw);
-    alias.choose(u32::from_le_bytes(draw)).map_or(Qualifier::Latest, Qualifier::Version)
+    alias.choose(u32::from_le_bytes(draw)).map_or(Qualifier::Latest, Qualifier::of_number)
 }
 
 fn check_routing(alias: &AliasRecord) -> Result<(), CatalogError> {

@@ -4,8 +4,9 @@ use super::code::check_unzipped;
 use super::error::of_store;
 use super::machine::{self, Birth};
 use super::service::Core;
+use super::snapshot::Function;
 use super::tables;
-use super::versions::whole;
+use super::versions::{check_target, whole};
 use lamplight_model::{
     FunctionArn, FunctionRecord, FunctionRef, FunctionSettings, PackageType, Qualifier, Runtime,
 };
@@ -43,17 +44,20 @@ impl Core {
         let NewFunction { settings, zip, origin, tags, publish } = new;
         tables::key(&arn).map_err(of_store)?;
         self.check_runtime(&settings)?;
+        if let Some(to) = publish {
+            check_target(to, settings.has_capacity_provider())?;
+        }
         let _one_at_a_time = self.functions.lock(&arn).await;
         let exists = || CatalogError::Exists(arn.name.to_string());
         if self.version(&arn, &Qualifier::Latest).is_some() {
             return Err(exists());
         }
-        self.check_storage(&arn.scope, copies(publish, zip.len() as u64), 0)?;
+        self.check_storage(&arn.scope, copies(publish.is_some(), zip.len() as u64), 0)?;
         let layers = settings.layers.clone();
         let _layers_stay = self.hold(&layers)?;
         self.forget_namesake(&FunctionRef { function: arn.clone(), qualifier: None }).await?;
         let mut stored = self.store_code(zip, (settings.package_type, &layers)).await?;
-        self.check_image(&arn.scope, &stored, (publish, 0)).await?;
+        self.check_image(&arn.scope, &stored, (publish.is_some(), 0)).await?;
         stored.code.origin = origin;
         let birth = Birth {
             name: arn.name.to_string(),
@@ -80,14 +84,19 @@ impl Core {
         let arn = whole(&function)?;
         let _one_at_a_time = self.functions.lock(arn).await;
         let old = self.named(&function)?;
+        if let Some(to) = change.publish {
+            check_target(to, old.record.is_managed())?;
+        }
         machine::guard_update(arn, &old.record, change.revision_id.as_deref())?;
-        let (more, less) =
-            (copies(change.publish, change.zip.len() as u64), old.record.code.charged());
+        let replaced = change.publish.and_then(|to| self.replaced_by(arn, to));
+        let charged = |function: &Arc<Function>| function.record.code.charged();
+        let less = charged(&old) + replaced.as_ref().map_or(0, charged);
+        let more = copies(change.publish.is_some(), change.zip.len() as u64);
         self.check_storage(&arn.scope, more, less)?;
         let settings = &old.record.settings;
         let kind = (settings.package_type, settings.layers.as_slice());
         let mut stored = self.store_code(change.zip, kind).await?;
-        self.check_image(&arn.scope, &stored, (change.publish, less)).await?;
+        self.check_image(&arn.scope, &stored, (change.publish.is_some(), less)).await?;
         stored.code.origin = change.origin;
         if change.dry_run {
             self.discard(&stored.code.digest).await;
@@ -99,6 +108,7 @@ impl Core {
         let record = self.commit_code(arn, writes, stored).await.map_err(of_store)?;
         self.parts.manager.retire(arn, Outdated::Latest(record.generation)).await;
         self.suspect(&old);
+        self.retire_replaced(arn, replaced).await;
         Ok(self.published_or_latest(arn, record, change.publish))
     }
 
@@ -154,16 +164,13 @@ impl Core {
                     "$LATEST version cannot be deleted without deleting the function.".to_owned(),
                 ));
             }
-            Some(Qualifier::Version(number)) => {
-                return self.delete_version(&function, *number).await;
+            Some(Qualifier::Version(_) | Qualifier::LatestPublished) => {
+                return self.delete_version(&function).await;
             }
             Some(Qualifier::Alias(_)) => {
                 return Err(CatalogError::Invalid(
                     "Deletion of aliases is not currently supported.".to_owned(),
                 ));
-            }
-            Some(Qualifier::LatestPublished) => {
-                return Err(CatalogError::NotFound(function.arn()));
             }
         }
         let _one_at_a_time = self.functions.lock(arn).await;

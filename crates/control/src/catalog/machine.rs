@@ -10,12 +10,14 @@
 
 use lamplight_env::Timestamp;
 use lamplight_model::{
-    CodeRef, FunctionArn, FunctionRecord, FunctionSettings, LastUpdate, Pending, Published, State,
+    CodeRef, FunctionArn, FunctionRecord, FunctionSettings, LastUpdate, Pending, Published,
+    Qualifier, State,
 };
 use lamplight_rpc::CatalogError;
 use std::collections::BTreeMap;
 
 /// What is new about every state.
+#[derive(Clone)]
 pub(super) struct Stamp {
     pub revision_id: String,
     pub now: Timestamp,
@@ -88,6 +90,28 @@ pub(super) fn publish(
     let latest =
         FunctionRecord { last_version: number, revision_id: stamp.revision_id, ..latest.clone() };
     Publishing { latest, version }
+}
+
+/// Freezes `latest` as `$LATEST.PUBLISHED`, in place of `before`, which serves calls until then.
+pub(super) fn publish_latest(
+    latest: &FunctionRecord,
+    before: Option<&FunctionRecord>,
+    description: Option<String>,
+    stamp: Stamp,
+) -> FunctionRecord {
+    let Publishing { version, .. } = publish(latest, description, (stamp.clone(), stamp));
+    let published = version
+        .published
+        .map(|of_number| Published { number: Qualifier::LATEST_PUBLISHED, ..of_number });
+    match before.filter(|before| before.state == State::Active) {
+        Some(_) => FunctionRecord {
+            published,
+            state: State::Active,
+            last_update: LastUpdate::InProgress,
+            ..version
+        },
+        None => FunctionRecord { published, ..version },
+    }
 }
 
 /// Whether the function may be changed now, by somebody who last saw `revision_id`.

@@ -136,7 +136,8 @@ impl Core {
         arn: &FunctionArn,
         alias: &AliasRecord,
     ) -> Result<(), CatalogError> {
-        let Some(number) = alias.version else {
+        let published = alias.version.filter(|number| *number != Qualifier::LATEST_PUBLISHED);
+        let Some(number) = published else {
             return Err(CatalogError::Invalid(
                 "Provisioned Concurrency Configs cannot be applied to unpublished function \
                  versions."

@@ -350,8 +350,9 @@ impl Catalog for FunctionCatalog {
 
     fn resolve(&self, function: &FunctionRef) -> Result<Arc<Target>, CatalogError> {
         // AWS: names `$LATEST` in the refusal of an invocation that named no qualifier.
-        let (arn, asked) = (&function.function, function.qualifier_or_latest());
+        let arn = &function.function;
         let snapshot = self.core.snapshot();
+        let asked = function.qualifier.clone().unwrap_or_else(|| snapshot.unqualified(arn));
         let routed = match &asked {
             Qualifier::Alias(name) => snapshot
                 .alias(arn, name)

@@ -59,9 +59,10 @@ impl Family {
     fn get(&self, version: &Qualifier) -> Option<&Arc<Function>> {
         match version {
             Qualifier::Latest => Some(&self.latest),
+            Qualifier::Version(Qualifier::LATEST_PUBLISHED) => None,
             Qualifier::Version(number) => self.versions.get(number),
             Qualifier::Alias(name) => self.get(&self.aliases.get(name)?.record.points_at()),
-            Qualifier::LatestPublished => None,
+            Qualifier::LatestPublished => self.versions.get(&Qualifier::LATEST_PUBLISHED),
         }
     }
 
@@ -137,6 +138,16 @@ impl Snapshot {
         self.functions.get(arn)?.get(version)
     }
 
+    /// What is meant where no qualifier is given. AWS: of a function on Managed Instances what was
+    /// published last, and not what it is being made of.
+    pub fn unqualified(&self, arn: &FunctionArn) -> Qualifier {
+        let family = self.functions.get(arn).filter(|family| family.latest.record.is_managed());
+        match family.and_then(|family| family.get(&Qualifier::LatestPublished)) {
+            Some(_) => Qualifier::LatestPublished,
+            None => Qualifier::Latest,
+        }
+    }
+
     pub fn alias(&self, arn: &FunctionArn, name: &str) -> Option<&Arc<Alias>> {
         self.functions.get(arn)?.aliases.get(name)
     }
@@ -169,13 +180,12 @@ impl Snapshot {
 
     /// Adds or replaces. Returns false for a version of a function that is not there.
     pub fn insert(&mut self, function: Function) -> bool {
-        let (arn, version) = (function.arn.clone(), function.record.version());
+        let arn = function.arn.clone();
+        let number = function.record.published.as_ref().map(|published| published.number);
         let function = Arc::new(function);
-        let replaced = match (self.functions.get_mut(&arn), &version) {
-            (Some(family), Qualifier::Version(number)) => {
-                family.versions.insert(*number, Arc::clone(&function))
-            }
-            (None, Qualifier::Version(_)) => return false,
+        let replaced = match (self.functions.get_mut(&arn), number) {
+            (Some(family), Some(number)) => family.versions.insert(number, Arc::clone(&function)),
+            (None, Some(_)) => return false,
             (Some(family), _) => Some(std::mem::replace(&mut family.latest, Arc::clone(&function))),
             (None, _) => {
                 let (versions, aliases) = (BTreeMap::new(), BTreeMap::new());

@@ -1,5 +1,5 @@
 //! Durable records, as JSON: `fn/ACCOUNT/REGION/NAME` holds `$LATEST` of a function and
-//! `fn-version/ACCOUNT/REGION/NAME/NUMBER` a published version, both as a [`FunctionRecord`], and
+//! `fn-version/ACCOUNT/REGION/NAME/VERSION` a published version, both as a [`FunctionRecord`], and
 //! `fn-alias/ACCOUNT/REGION/NAME/ALIAS` an [`AliasRecord`].
 //!
 //! The kind comes first, so that a start reads all records of a kind in one range.
@@ -21,10 +21,12 @@ pub(super) fn key(arn: &FunctionArn) -> Result<Key, StoreError> {
 
 /// Where a record of this version of the function is.
 pub(super) fn key_of(arn: &FunctionArn, record: &FunctionRecord) -> Result<Key, StoreError> {
-    let Some(published) = &record.published else { return key(arn) };
-    let number = published.number.to_string();
+    if record.published.is_none() {
+        return key(arn);
+    }
+    let version = record.version().to_string();
     let (account, region) = (arn.scope.account.as_str(), &arn.scope.region);
-    Ok(Key::new(&[VERSION, account, region, &arn.name, &number])?)
+    Ok(Key::new(&[VERSION, account, region, &arn.name, &version])?)
 }
 
 pub(super) fn alias_key(arn: &FunctionArn, name: &str) -> Result<Key, StoreError> {

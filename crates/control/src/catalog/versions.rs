@@ -1,4 +1,5 @@
-//! Published versions: frozen copies of `$LATEST` that never change again.
+//! Published versions: frozen copies of `$LATEST` that never change again, but for
+//! `$LATEST.PUBLISHED`, in whose place the next one of that name comes.
 
 use super::error::of_store;
 use super::machine::{self, Publishing};
@@ -6,7 +7,7 @@ use super::service::Core;
 use super::snapshot::Function;
 use super::tables;
 use lamplight_model::{FunctionArn, FunctionRecord, FunctionRef, Qualifier};
-use lamplight_rpc::{CatalogError, Outdated, Publication};
+use lamplight_rpc::{CatalogError, Outdated, Publication, PublishTo};
 use lamplight_store::{Op, Rev, StoreError};
 use std::sync::Arc;
 
@@ -33,15 +34,33 @@ pub(super) fn functions_only() -> CatalogError {
     )
 }
 
+/// AWS: `$LATEST.PUBLISHED` is of functions on Managed Instances.
+pub(super) fn check_target(to: PublishTo, is_managed: bool) -> Result<(), CatalogError> {
+    match to {
+        PublishTo::Latest if !is_managed => Err(CatalogError::Invalid(
+            "PublishTo is only supported for functions with a capacity provider.".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What `latest` is, or was, published as.
+fn name_of(to: PublishTo, latest: &FunctionRecord) -> Qualifier {
+    match to {
+        PublishTo::Number => Qualifier::Version(latest.last_version),
+        PublishTo::Latest => Qualifier::LatestPublished,
+    }
+}
+
 impl Core {
-    /// The newest version, where it is what `latest` is.
+    /// The version that was published last, where it is what `latest` is.
     fn published_already(
         &self,
         arn: &FunctionArn,
         latest: &FunctionRecord,
+        to: PublishTo,
     ) -> Option<Arc<Function>> {
-        let version = Qualifier::Version(latest.last_version);
-        let found = self.snapshot().get(arn, &version).cloned();
+        let found = self.version(arn, &name_of(to, latest));
         found.filter(|version| version.record.is_published_state_of(latest))
     }
 
@@ -51,14 +70,53 @@ impl Core {
         &self,
         arn: &FunctionArn,
         (expected, latest): Write,
-        publish: bool,
+        publish: Option<PublishTo>,
     ) -> Vec<Write> {
-        if !publish || self.published_already(arn, &latest).is_some() {
-            return vec![(expected, latest)];
+        match publish {
+            Some(to) if self.published_already(arn, &latest, to).is_none() => {
+                self.publishing(arn, (expected, latest), to, None)
+            }
+            _ => vec![(expected, latest)],
         }
-        let stamps = (self.stamp(), self.stamp());
-        let Publishing { latest, version } = machine::publish(&latest, None, stamps);
-        vec![(expected, latest), (None, version)]
+    }
+
+    fn publishing(
+        &self,
+        arn: &FunctionArn,
+        (expected, latest): Write,
+        to: PublishTo,
+        description: Option<String>,
+    ) -> Vec<Write> {
+        match to {
+            PublishTo::Number => {
+                let stamps = (self.stamp(), self.stamp());
+                let Publishing { latest, version } = machine::publish(&latest, description, stamps);
+                vec![(expected, latest), (None, version)]
+            }
+            PublishTo::Latest => {
+                let before = self.version(arn, &Qualifier::LatestPublished);
+                let record = before.as_ref().map(|before| &*before.record);
+                let version = machine::publish_latest(&latest, record, description, self.stamp());
+                vec![(expected, latest), (before.map(|before| before.rev), version)]
+            }
+        }
+    }
+
+    /// What publishing again takes the place of.
+    pub fn replaced_by(&self, arn: &FunctionArn, to: PublishTo) -> Option<Arc<Function>> {
+        match to {
+            PublishTo::Number => None,
+            PublishTo::Latest => self.version(arn, &Qualifier::LatestPublished),
+        }
+    }
+
+    /// Lets go of what was replaced, once that is committed.
+    pub async fn retire_replaced(&self, arn: &FunctionArn, replaced: Option<Arc<Function>>) {
+        let Some(replaced) = replaced else { return };
+        let now = self.version(arn, &Qualifier::LatestPublished);
+        let generation = now.map_or(0, |now| now.record.generation);
+        self.parts.manager.retire(arn, Outdated::LatestPublished(generation)).await;
+        self.suspect(&replaced);
     }
 
     /// What a change that was to publish answers with, once it is committed.
@@ -66,11 +124,10 @@ impl Core {
         &self,
         arn: &FunctionArn,
         latest: Arc<FunctionRecord>,
-        publish: bool,
+        publish: Option<PublishTo>,
     ) -> Arc<FunctionRecord> {
-        let version = Qualifier::Version(latest.last_version);
-        let found = self.snapshot().get(arn, &version).cloned();
-        found.filter(|_| publish).map_or(latest, |version| Arc::clone(&version.record))
+        let found = publish.and_then(|to| self.version(arn, &name_of(to, &latest)));
+        found.map_or(latest, |version| Arc::clone(&version.record))
     }
 
     pub async fn publish(
@@ -81,40 +138,46 @@ impl Core {
         let arn = whole(&function)?;
         let _one_at_a_time = self.functions.lock(arn).await;
         let latest = self.named(&function)?;
-        machine::guard_update(arn, &latest.record, publication.revision_id.as_deref())?;
+        let Publication { description, code_sha256, revision_id, to } = publication;
+        check_target(to, latest.record.is_managed())?;
+        machine::guard_update(arn, &latest.record, revision_id.as_deref())?;
         let current = latest.record.code.code_sha256();
-        if let Some(meant) = publication.code_sha256.filter(|meant| *meant != current) {
+        if let Some(meant) = code_sha256.filter(|meant| *meant != current) {
             return Err(CatalogError::Invalid(format!(
                 "CodeSHA256 ({meant}) is different from current CodeSHA256 in $LATEST ({current}). \
                  Please try again with the CodeSHA256 in $LATEST."
             )));
         }
-        if let Some(version) = self.published_already(arn, &latest.record) {
+        if let Some(version) = self.published_already(arn, &latest.record, to) {
             return Ok(Arc::clone(&version.record));
         }
-        self.check_storage(&arn.scope, latest.record.code.charged(), 0)?;
-        let stamps = (self.stamp(), self.stamp());
-        let publishing = machine::publish(&latest.record, publication.description, stamps);
-        let writes = vec![(Some(latest.rev), publishing.latest), (None, publishing.version)];
+        let replaced = self.replaced_by(arn, to);
+        let less = replaced.as_ref().map_or(0, |replaced| replaced.record.code.charged());
+        self.check_storage(&arn.scope, latest.record.code.charged(), less)?;
+        let write = (Some(latest.rev), (*latest.record).clone());
+        let writes = self.publishing(arn, write, to, description);
         let latest = self.commit(arn, writes).await.map_err(of_store)?;
-        Ok(self.published_or_latest(arn, latest, true))
+        self.retire_replaced(arn, replaced).await;
+        Ok(self.published_or_latest(arn, latest, Some(to)))
     }
 
     /// AWS: deleting a version that is not there succeeds.
-    pub async fn delete_version(
-        &self,
-        version: &FunctionRef,
-        number: u64,
-    ) -> Result<(), CatalogError> {
+    pub async fn delete_version(&self, version: &FunctionRef) -> Result<(), CatalogError> {
         let arn = &version.function;
         let _one_at_a_time = self.functions.lock(arn).await;
-        let found = self.snapshot().get(arn, &Qualifier::Version(number)).cloned();
+        let Ok(found) = self.named(version) else {
+            return match self.version(arn, &Qualifier::Latest) {
+                Some(_) => Ok(()),
+                None => Err(CatalogError::NotFound(version.arn())),
+            };
+        };
+        let number = found.record.published.as_ref().map(|published| published.number);
         let users: Vec<String> = self
             .snapshot()
             .aliases(arn, None)
             .into_iter()
             .flatten()
-            .filter(|alias| alias.record.uses(number))
+            .filter(|alias| number.is_some_and(|number| alias.record.uses(number)))
             .map(|alias| alias.record.name.clone())
             .collect();
         if !users.is_empty() {
@@ -123,15 +186,9 @@ impl Core {
                 users.join(", ")
             )));
         }
-        match found {
-            Some(found) => {
-                self.remove_versions(arn, &[found]).await.map_err(of_store)?;
-                self.forget(version).await;
-                Ok(())
-            }
-            None if self.snapshot().get(arn, &Qualifier::Latest).is_some() => Ok(()),
-            None => Err(CatalogError::NotFound(arn.qualified(&Qualifier::Version(number)))),
-        }
+        self.remove_versions(arn, &[found]).await.map_err(of_store)?;
+        self.forget(version).await;
+        Ok(())
     }
 
     /// Deletes a function with all that belongs to it. The caller holds its lock.
@@ -184,9 +241,9 @@ impl Core {
         }
         self.parts.meta.txn(ops).await?;
         for version in versions {
-            let Qualifier::Version(number) = version.record.version() else { continue };
-            self.snapshot_mut().remove_version(arn, number);
-            self.parts.manager.retire(arn, Outdated::Version(number)).await;
+            let Some(published) = &version.record.published else { continue };
+            self.snapshot_mut().remove_version(arn, published.number);
+            self.parts.manager.retire(arn, Outdated::Version(published.number)).await;
             self.suspect(version);
         }
         self.nudge();

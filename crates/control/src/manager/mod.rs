@@ -283,7 +283,10 @@ impl Manager for EnvironmentManager {
             Outdated::Latest(generation) => {
                 lock(&self.pool(function, &Qualifier::Latest)).retire(generation)
             }
-            Outdated::Version(number) => self.close(function, Some(&Qualifier::Version(number))),
+            Outdated::LatestPublished(generation) => {
+                lock(&self.pool(function, &Qualifier::LatestPublished)).retire(generation)
+            }
+            Outdated::Version(number) => self.close(function, Some(&Qualifier::of_number(number))),
             Outdated::All => self.close(function, None),
         };
         self.end(retired);

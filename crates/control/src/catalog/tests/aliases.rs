@@ -1,12 +1,13 @@
 //! Aliases.
 
 use super::*;
+use lamplight_rpc::PublishTo;
 use lamplight_store::{Key, Op};
 
 async fn with_two_versions() -> (World, FunctionCatalog) {
     let (world, catalog) = one_active().await;
     for content in ["PK 2", "PK 3"] {
-        let change = CodeChange { publish: true, ..code(content) };
+        let change = CodeChange { publish: Some(PublishTo::Number), ..code(content) };
         catalog.update_code(&named("thumbs"), change).await.unwrap();
         assert!(catalog.repair().await);
     }

@@ -1,6 +1,7 @@
 //! What functions own beside the catalog ends with them, and never with a namesake.
 
 use super::*;
+use lamplight_rpc::PublishTo;
 use std::sync::atomic::Ordering;
 
 fn forgotten(world: &World) -> Vec<String> {
@@ -19,7 +20,7 @@ async fn they_are_forgotten_with_their_owner_and_before_a_namesake_is_made() {
     assert_eq!(forgotten(&world), Vec::<String>::new());
 
     assert!(catalog.repair().await);
-    let change = CodeChange { publish: true, ..code("PK 2") };
+    let change = CodeChange { publish: Some(PublishTo::Number), ..code("PK 2") };
     catalog.update_code(&named("thumbs"), change).await.unwrap();
     let thumbs = arn("thumbs");
     let alias = || catalog.create_alias(&thumbs, "live", AliasChange::default());

@@ -3,6 +3,7 @@
 use super::*;
 use crate::catalog::Parts;
 use crate::counting::AccountCounting;
+use lamplight_rpc::PublishTo;
 use std::sync::Arc;
 
 async fn reserve(catalog: &FunctionCatalog, name: &str, n: u32) -> Result<(), CatalogError> {
@@ -68,7 +69,7 @@ fn wishes(world: &World) -> Vec<(String, u32)> {
 }
 
 async fn published(catalog: &FunctionCatalog, content: &str) {
-    let change = CodeChange { publish: true, ..code(content) };
+    let change = CodeChange { publish: Some(PublishTo::Number), ..code(content) };
     catalog.update_code(&named("thumbs"), change).await.unwrap();
     assert!(catalog.repair().await);
 }

@@ -309,7 +309,7 @@ pub fn zip(content: &str) -> Bytes {
 }
 
 pub fn new(settings: FunctionSettings, content: &str) -> NewFunction {
-    NewFunction { settings, zip: zip(content), origin: None, tags: BTreeMap::new(), publish: false }
+    NewFunction { settings, zip: zip(content), origin: None, tags: BTreeMap::new(), publish: None }
 }
 
 pub fn code(content: &str) -> CodeChange {

@@ -1,6 +1,7 @@
 //! Published versions.
 
 use super::*;
+use lamplight_rpc::PublishTo;
 use lamplight_store::{Key, Op};
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ async fn a_version_is_pending_then_active_and_stays_as_it_is() {
         description: Some("first".into()),
         code_sha256: Some(before.code.code_sha256()),
         revision_id: Some(before.revision_id.clone()),
+        to: PublishTo::Number,
     };
     let version = catalog.publish(&function, publication).await.unwrap();
     assert_eq!((number(&version), &version.state), (1, &State::Pending));
@@ -54,6 +56,49 @@ async fn a_version_is_pending_then_active_and_stays_as_it_is() {
 }
 
 #[tokio::test]
+async fn what_is_published_again_takes_the_place_of_what_was() {
+    let (world, catalog) = one_active().await;
+    let again = || Publication { to: PublishTo::Latest, ..Publication::default() };
+    let refused = text(catalog.publish(&named("thumbs"), again()).await);
+    assert!(refused.contains("with a capacity provider"), "{refused}");
+
+    let mut managed = settings();
+    managed.echoed.insert("CapacityProviderConfig".into(), serde_json::json!({}));
+    catalog.create(&arn("managed"), new(managed, "PK 5")).await.unwrap();
+    assert!(catalog.repair().await);
+    let function = named("managed");
+    assert_eq!(catalog.resolve(&function).unwrap().version, Qualifier::Latest);
+    let first = catalog.publish(&function, again()).await.unwrap();
+    assert_eq!((first.version(), &first.state), (Qualifier::LatestPublished, &State::Pending));
+    assert!(catalog.repair().await);
+    assert_eq!(catalog.resolve(&function).unwrap().version, Qualifier::LatestPublished);
+
+    catalog.update_code(&function, code("PK 6")).await.unwrap();
+    assert!(catalog.repair().await);
+    assert_eq!(catalog.resolve(&function).unwrap().code, digest("PK 5"));
+    world.manager.0.lock().unwrap().clear();
+    let second = catalog.publish(&function, again()).await.unwrap();
+    assert_eq!(second.state, State::Active, "calls go on");
+    let retired = world.manager.0.lock().unwrap().clone();
+    assert_eq!(retired, [("managed".into(), Outdated::LatestPublished(second.generation))]);
+    assert!(catalog.repair().await);
+    let restarted = world.catalog().await;
+    assert_eq!(restarted.resolve(&function).unwrap().code, digest("PK 6"));
+    // Code of what was replaced goes like any other.
+    world.clock.advance(Duration::from_secs(1000));
+    assert!(restarted.repair().await);
+    assert_eq!(world.stored().await, BTreeSet::from([digest("PK 1"), digest("PK 6")]));
+
+    let nobody = FunctionRef {
+        qualifier: Some(Qualifier::Version(Qualifier::LATEST_PUBLISHED)),
+        ..named("managed")
+    };
+    assert!(restarted.get(&nobody).is_err(), "the number it is kept under names nothing");
+    restarted.delete(&named("managed:$LATEST.PUBLISHED")).await.unwrap();
+    assert_eq!(restarted.resolve(&function).unwrap().version, Qualifier::Latest);
+}
+
+#[tokio::test]
 async fn nothing_new_is_no_new_version() {
     let (_world, catalog) = one_active().await;
     let first = published(&catalog, "thumbs").await;
@@ -64,13 +109,13 @@ async fn nothing_new_is_no_new_version() {
     catalog.update_settings(&named("thumbs"), None, describe("x")).await.unwrap();
     catalog.repair().await;
     assert_eq!(number(&published(&catalog, "thumbs").await), 2);
-    let same = CodeChange { publish: true, ..code("PK 1") };
+    let same = CodeChange { publish: Some(PublishTo::Number), ..code("PK 1") };
     assert_eq!(number(&catalog.update_code(&named("thumbs"), same).await.unwrap()), 2);
     catalog.repair().await;
-    let other = CodeChange { publish: true, ..code("PK 3") };
+    let other = CodeChange { publish: Some(PublishTo::Number), ..code("PK 3") };
     let third = catalog.update_code(&named("thumbs"), other).await.unwrap();
     assert_eq!((number(&third), &third.code.digest), (3, &digest("PK 3")));
-    let both = NewFunction { publish: true, ..new(settings(), "PK") };
+    let both = NewFunction { publish: Some(PublishTo::Number), ..new(settings(), "PK") };
     let version = catalog.create(&arn("both"), both).await.unwrap();
     assert_eq!((number(&version), &version.state), (1, &State::Pending));
     assert_eq!(catalog.get(&named("both")).unwrap().last_version, 1);
@@ -123,7 +168,8 @@ async fn versions_are_listed_in_pages_and_go_with_their_function() {
     let (world, catalog) = one_active().await;
     catalog.add("zoo", "PK 1").await.unwrap();
     for n in 1..=230 {
-        let change = CodeChange { publish: true, ..code(&format!("PK {}", n % 7 + 2)) };
+        let change =
+            CodeChange { publish: Some(PublishTo::Number), ..code(&format!("PK {}", n % 7 + 2)) };
         catalog.update_code(&named("thumbs"), change).await.unwrap();
         catalog.repair().await;
     }

@@ -6,7 +6,7 @@ use super::pages::{marker, next_marker, page_size};
 use super::settings::{self, flag, invalid, text};
 use super::{Request, catalog_error, code_signing, function_ref, layers, package, tags};
 use lamplight_model::{FunctionRecord, FunctionRef, Origin, Qualifier, limits};
-use lamplight_rpc::{CatalogError, CodeChange, Listing, NewFunction};
+use lamplight_rpc::{CatalogError, CodeChange, Listing, NewFunction, PublishTo};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,6 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
     if function.qualifier.is_some() {
         return Err(invalid("The function name must not have a qualifier."));
     }
-    refuse_publish_to(input)?;
     let mut settings = settings::create(input)?;
     settings.layers = layers::of_function(request)?.unwrap_or_default();
     let package = match input.get("Code") {
@@ -33,7 +32,7 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
         zip: package.zip,
         origin: package.origin,
         tags,
-        publish: flag(input, "Publish"),
+        publish: flag(input, "Publish").then(|| publish_to(input)),
     };
     let created = request.parts.catalog.create(&function.function, new).await;
     let created = created.map_err(catalog_error)?;
@@ -126,9 +125,8 @@ pub async fn update_code(request: &Request<'_>) -> Result<Output, ApiError> {
         }),
         revision_id: text(input, "RevisionId"),
         dry_run: flag(input, "DryRun"),
-        publish: flag(input, "Publish"),
+        publish: flag(input, "Publish").then(|| publish_to(input)),
     };
-    refuse_publish_to(input)?;
     code_signing::check_code(request, &function.function)?;
     let updated = request.parts.catalog.update_code(&function, change).await;
     let updated = updated.map_err(catalog_error)?;
@@ -205,10 +203,11 @@ fn members(
     }
 }
 
-/// `$LATEST.PUBLISHED` is for functions on capacity providers only.
-pub(super) fn refuse_publish_to(input: &Map<String, Value>) -> Result<(), ApiError> {
-    match input.get("PublishTo") {
-        None | Some(Value::Null) => Ok(()),
-        Some(_) => Err(invalid("PublishTo is not supported by this server yet.")),
+/// As what a request publishes, if it does.
+pub(super) fn publish_to(input: &Map<String, Value>) -> PublishTo {
+    match text(input, "PublishTo") {
+        // The only value that the model allows.
+        Some(_) => PublishTo::Latest,
+        None => PublishTo::Number,
     }
 }

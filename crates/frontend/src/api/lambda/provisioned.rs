@@ -89,7 +89,7 @@ fn state(request: &Request<'_>, function: &FunctionRef) -> Provisioning {
     };
     let mut all = Provisioning::default();
     for version in versions {
-        let version = Qualifier::Version(version);
+        let version = Qualifier::of_number(version);
         let one = request.parts.manager.provisioned(&function.function, &version);
         all.ready += one.ready;
         all.failed = all.failed.or(one.failed);

@@ -9,7 +9,16 @@ use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
 
 pub async fn put(request: &Request<'_>) -> Result<Output, ApiError> {
-    let function = existing(request)?;
+    let function = function_ref(request)?;
+    let record = request.parts.catalog.get(&function).map_err(catalog_error)?;
+    if !record.is_managed() {
+        // AWS: an odd code for it.
+        return Err(ApiError::new(
+            "AccessDeniedException",
+            "The function provided by the arn does not contain a capacity provider configuration",
+        )
+        .with_status(403));
+    }
     let key = documents::of_qualifier(SCALING, &function);
     let config = request.input.get("FunctionScalingConfig").and_then(Value::as_object);
     let bound = |name: &str| config.and_then(|config| config.get(name)?.as_u64());

@@ -121,7 +121,7 @@ pub fn apply(settings: &mut FunctionSettings, input: &Map<String, Value>) -> Res
 
 /// The model's ranges are those of functions with a capacity provider; others have smaller ones.
 fn check_limits(settings: &FunctionSettings) -> Result<(), ApiError> {
-    if settings.echoed.contains_key("CapacityProviderConfig") {
+    if settings.has_capacity_provider() {
         return Ok(());
     }
     let largest = [

@@ -1,6 +1,6 @@
 //! PublishVersion and ListVersionsByFunction.
 
-use super::functions::{listed, refuse_publish_to, shown};
+use super::functions::{listed, publish_to, shown};
 use super::pages::{marker, next_marker, page_size};
 use super::settings::text;
 use super::{Request, catalog_error, function_ref};
@@ -10,11 +10,11 @@ use serde_json::{Map, Value, json};
 
 pub async fn publish(request: &Request<'_>) -> Result<Output, ApiError> {
     let function = function_ref(request)?;
-    refuse_publish_to(request.input)?;
     let publication = Publication {
         description: text(request.input, "Description"),
         code_sha256: text(request.input, "CodeSha256"),
         revision_id: text(request.input, "RevisionId"),
+        to: publish_to(request.input),
     };
     let published = request.parts.catalog.publish(&function, publication).await;
     let published = published.map_err(catalog_error)?;
