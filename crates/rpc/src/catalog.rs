@@ -1,5 +1,6 @@
 //! The function catalog as the frontend sees it.
 
+use crate::Given;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_model::{
@@ -29,6 +30,8 @@ pub struct NewFunction {
     /// Where it came from, to be kept.
     pub origin: Option<Origin>,
     pub tags: BTreeMap<String, String>,
+    /// Kept beside the catalog, and there from the first moment.
+    pub belongings: Given,
     /// Makes its first version along with it, and answers with that.
     pub publish: Option<PublishTo>,
 }

@@ -1,7 +1,7 @@
 //! Small documents beside functions: what the API stores, shows again, and decides little about.
 
 use async_trait::async_trait;
-use lamplight_model::{FunctionRef, Scope};
+use lamplight_model::{FunctionArn, FunctionRef, Scope};
 use serde_json::Value;
 use std::sync::Arc;
 use thiserror::Error;
@@ -112,4 +112,11 @@ pub trait Belongings: Send + Sync {
     /// what a namesake gets later is safe. A failure leaves some of it; it is asked again before a
     /// namesake is made.
     async fn forget(&self, function: &FunctionRef) -> Result<(), DocumentError>;
+
+    /// Gives a function that is about to be made what it has from the start, by kind. It may come
+    /// to nothing after all: what is given is then forgotten, like that of any function.
+    async fn give(&self, function: &FunctionArn, documents: Given) -> Result<(), DocumentError>;
 }
+
+/// Documents of which a function has one of each kind.
+pub type Given = Vec<(&'static str, Value)>;

@@ -17,7 +17,7 @@ pub use catalog::{
     Listing, NewFunction, Publication, PublishTo, SettingsChange, TagsChange, Usage,
 };
 pub use documents::{
-    Belongings, Document, DocumentError, DocumentKey, Documents, Expected, Labels,
+    Belongings, Document, DocumentError, DocumentKey, Documents, Expected, Given, Labels,
 };
 pub use durable::{
     CallbackAnswer, DurableError, DurableExecutions, ErrorObject, ExecutionArn, ExecutionFilter,

@@ -41,7 +41,7 @@ impl Core {
         arn: FunctionArn,
         new: NewFunction,
     ) -> Result<Arc<FunctionRecord>, CatalogError> {
-        let NewFunction { settings, zip, origin, tags, publish } = new;
+        let NewFunction { settings, zip, origin, tags, belongings, publish } = new;
         tables::key(&arn).map_err(of_store)?;
         self.check_runtime(&settings)?;
         if let Some(to) = publish {
@@ -55,7 +55,8 @@ impl Core {
         self.check_storage(&arn.scope, copies(publish.is_some(), zip.len() as u64), 0)?;
         let layers = settings.layers.clone();
         let _layers_stay = self.hold(&layers)?;
-        self.forget_namesake(&FunctionRef { function: arn.clone(), qualifier: None }).await?;
+        let whole = FunctionRef { function: arn.clone(), qualifier: None };
+        self.forget_namesake(&whole).await?;
         let mut stored = self.store_code(zip, (settings.package_type, &layers)).await?;
         self.check_image(&arn.scope, &stored, (publish.is_some(), 0)).await?;
         stored.code.origin = origin;
@@ -68,11 +69,20 @@ impl Core {
         };
         let record = machine::create(birth, self.stamp());
         let writes = self.with_version(&arn, (None, record), publish);
-        let committed = self.commit_code(&arn, writes, stored).await;
-        let latest = committed.map_err(|error| match error {
-            StoreError::Conflict(_) => exists(),
-            other => of_store(other),
-        })?;
+        let given = match self.give(&arn, belongings).await {
+            Ok(()) => self.commit_code(&arn, writes, stored).await.map_err(|error| match error {
+                StoreError::Conflict(_) => exists(),
+                other => of_store(other),
+            }),
+            Err(error) => Err(error),
+        };
+        let latest = match given {
+            Ok(latest) => latest,
+            Err(error) => {
+                self.forget(&whole).await;
+                return Err(error);
+            }
+        };
         Ok(self.published_or_latest(&arn, latest, publish))
     }
 

@@ -16,8 +16,8 @@ use lamplight_model::{
 };
 use lamplight_rpc::{
     AliasChange, Belongings, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, Counting,
-    FunctionPage, Listing, Manager, NewFunction, Publication, SettingsChange, TagsChange, Usage,
-    Worker,
+    FunctionPage, Given, Listing, Manager, NewFunction, Publication, SettingsChange, TagsChange,
+    Usage, Worker,
 };
 use lamplight_store::{Blobs, Meta, Op, Rev, StoreError};
 use std::future::Future;
@@ -164,6 +164,15 @@ impl Core {
     pub async fn forget_namesake(&self, coming: &FunctionRef) -> Result<(), CatalogError> {
         let forgotten = self.parts.belongings.forget(coming).await;
         forgotten.map_err(|error| CatalogError::Unavailable(error.to_string()))
+    }
+
+    /// Gives what is about to be made what it has from the start. The caller holds the lock.
+    pub async fn give(&self, arn: &FunctionArn, documents: Given) -> Result<(), CatalogError> {
+        if documents.is_empty() {
+            return Ok(());
+        }
+        let given = self.parts.belongings.give(arn, documents).await;
+        given.map_err(|error| CatalogError::Unavailable(error.to_string()))
     }
 
     /// Makes records the truth, all or none, if those that they replace are still there. Answers

@@ -35,6 +35,30 @@ async fn they_are_forgotten_with_their_owner_and_before_a_namesake_is_made() {
 }
 
 #[tokio::test]
+async fn what_a_function_has_from_the_start_is_there_before_it_is() {
+    let world = World::new();
+    let catalog = world.catalog().await;
+    let signed = |content: &str| {
+        let belongings = vec![("signed-by", serde_json::json!("arn"))];
+        NewFunction { belongings, ..new(settings(), content) }
+    };
+    let function = arn("thumbs");
+    catalog.create(&function, signed("PK 1")).await.unwrap();
+    assert_eq!(*world.belongings.given.lock().unwrap(), [format!("{function} has signed-by")]);
+    forgotten(&world);
+    // Nothing is given to one that is there, and what was given to none is forgotten.
+    assert!(catalog.create(&function, signed("PK 1")).await.is_err());
+    assert_eq!(world.belongings.given.lock().unwrap().len(), 1);
+    assert_eq!(forgotten(&world), Vec::<String>::new());
+    let other = arn("other");
+    let mut large = signed("PK 2");
+    large.settings.description = "x".repeat(lamplight_store::TXN_BYTES_MAX);
+    assert!(text(catalog.create(&other, large).await).contains("too large"));
+    assert_eq!(forgotten(&world), [other.to_string(), other.to_string()]);
+    assert!(catalog.get(&named("other")).is_err());
+}
+
+#[tokio::test]
 async fn a_failure_to_forget_fails_what_can_still_fail() {
     let world = World::new();
     let catalog = world.catalog().await;

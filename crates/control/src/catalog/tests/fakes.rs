@@ -194,10 +194,11 @@ impl Worker for CutWorker {
     }
 }
 
-/// Notes what is forgotten, and fails when told to.
+/// Notes what is given and forgotten, and fails when told to.
 #[derive(Default)]
 pub struct FakeBelongings {
     pub forgotten: Mutex<Vec<String>>,
+    pub given: Mutex<Vec<String>>,
     pub fails: AtomicBool,
 }
 
@@ -208,6 +209,12 @@ impl Belongings for FakeBelongings {
             return Err(DocumentError::Unavailable("the disk is full".into()));
         }
         self.forgotten.lock().unwrap().push(function.arn());
+        Ok(())
+    }
+
+    async fn give(&self, function: &FunctionArn, documents: Given) -> Result<(), DocumentError> {
+        let kinds = documents.iter().map(|(kind, _)| format!("{function} has {kind}"));
+        self.given.lock().unwrap().extend(kinds);
         Ok(())
     }
 }
@@ -309,7 +316,8 @@ pub fn zip(content: &str) -> Bytes {
 }
 
 pub fn new(settings: FunctionSettings, content: &str) -> NewFunction {
-    NewFunction { settings, zip: zip(content), origin: None, tags: BTreeMap::new(), publish: None }
+    let (zip, tags) = (zip(content), BTreeMap::new());
+    NewFunction { settings, zip, origin: None, tags, belongings: Vec::new(), publish: None }
 }
 
 pub fn code(content: &str) -> CodeChange {

@@ -65,7 +65,7 @@ pub fn list(request: &Request<'_>) -> Result<Output, ApiError> {
 pub fn list_functions(request: &Request<'_>) -> Result<Output, ApiError> {
     let (arn, _) = named(request)?;
     documents::page(request, (SIGNED_BY, Whose::Label(&arn)), "FunctionArns", |document| {
-        Some(json!(function_of(document)))
+        exists(request, document).then(|| json!(function_of(document).to_string()))
     })
 }
 
@@ -87,7 +87,8 @@ pub async fn put_of_function(request: &Request<'_>) -> Result<Output, ApiError> 
     // AWS: looks for the configuration before it looks for the function.
     require(request, &arn)?;
     existing(request)?;
-    attach(request, &function.function, &arn).await?;
+    let (_, body) = of_function(&arn);
+    documents::change(request, &key(&function.function), |_| Ok(body.clone())).await?;
     let name = &*function.function.name;
     Output::of(json!({ "CodeSigningConfigArn": arn, "FunctionName": name }))
 }
@@ -98,14 +99,9 @@ pub async fn delete_of_function(request: &Request<'_>) -> Result<Output, ApiErro
     Ok(Output::empty())
 }
 
-/// Makes the configuration that function's.
-pub async fn attach(
-    request: &Request<'_>,
-    function: &FunctionArn,
-    arn: &str,
-) -> Result<(), ApiError> {
-    let body = json!({ "CodeSigningConfigArn": arn });
-    documents::change(request, &key(function), |_| Ok(body.clone())).await.map(drop)
+/// What makes the configuration a function's: the kind of the document and the document.
+pub fn of_function(arn: &str) -> (&'static str, Value) {
+    (SIGNED_BY, json!({ "CodeSigningConfigArn": arn }))
 }
 
 /// Refuses code for a function whose configuration enforces signatures.
@@ -166,7 +162,14 @@ fn find(request: &Request<'_>, arn: &str) -> Option<Document> {
 
 fn is_used(request: &Request<'_>, arn: &str) -> bool {
     let place = (SIGNED_BY, request.scope);
-    !request.parts.documents.labelled(place, arn, None, 1).is_empty()
+    let all = request.parts.documents.labelled(place, arn, None, usize::MAX);
+    all.iter().any(|document| exists(request, document))
+}
+
+/// Whether the function has been made: what it has from the start is there before it is.
+fn exists(request: &Request<'_>, document: &Document) -> bool {
+    let function = FunctionRef { function: function_of(document), qualifier: None };
+    request.parts.catalog.get(&function).is_ok()
 }
 
 fn existing(request: &Request<'_>) -> Result<FunctionRef, ApiError> {
@@ -183,8 +186,8 @@ fn arn_in(document: &Document) -> Option<&str> {
     document.body["CodeSigningConfigArn"].as_str()
 }
 
-fn function_of(document: &Document) -> String {
-    FunctionArn::new(&document.key.scope, &document.key.owner).to_string()
+fn function_of(document: &Document) -> FunctionArn {
+    FunctionArn::new(&document.key.scope, &document.key.owner)
 }
 
 fn shown(document: &Document) -> Result<Output, ApiError> {

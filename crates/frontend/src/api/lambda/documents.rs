@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use lamplight_model::{FunctionArn, FunctionRef};
 use lamplight_rpc::{
     Belongings, Document, DocumentError, DocumentKey, Documents, DurableError, DurableExecutions,
-    Expected,
+    Expected, Given,
 };
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
@@ -60,6 +60,15 @@ impl Belongings for FunctionDocuments {
         }
         for kind in OF_QUALIFIER {
             self.documents.delete(&of_qualifier(kind, function), Expected::Anything).await?;
+        }
+        Ok(())
+    }
+
+    async fn give(&self, function: &FunctionArn, documents: Given) -> Result<(), DocumentError> {
+        let FunctionArn { scope, name } = function;
+        for (kind, body) in documents {
+            let key = DocumentKey::only(kind, scope, name);
+            self.documents.put(key, Expected::Anything, body).await?;
         }
         Ok(())
     }

@@ -32,13 +32,11 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
         zip: package.zip,
         origin: package.origin,
         tags,
+        belongings: signing.iter().map(|arn| code_signing::of_function(arn)).collect(),
         publish: flag(input, "Publish").then(|| publish_to(input)),
     };
     let created = request.parts.catalog.create(&function.function, new).await;
     let created = created.map_err(catalog_error)?;
-    if let Some(arn) = &signing {
-        code_signing::attach(request, &function.function, arn).await?;
-    }
     // AWS: without a qualifier also when it shows the version that was published along.
     Ok(shown(request, &created, None))
 }
