@@ -54,10 +54,13 @@ pub fn decode(route: &Route, parts: &Parts, body: Bytes) -> Result<Call, ApiErro
         (_, OperationRef::ByAction) => {
             let form = form::Form::read(&body, parts.uri.query())?;
             let (action, version) = (form.value("Action"), form.value("Version"));
-            let (service, operation) = match sigv4::claimed_scope(parts) {
-                Some(_) => (service, by_action(service, action, version)?),
-                // Whatever the route says: it was made without the form.
-                None => by_action_alone(action, version)?,
+            let (service, operation) = match by_action(service, action, version) {
+                Ok(operation) => (service, operation),
+                // The route was made without the form, and nothing else says which service it is.
+                Err(_) if sigv4::claimed_scope(parts).is_none() => {
+                    by_action_alone(action, version)?
+                }
+                Err(refused) => return Err(refused),
             };
             query(service, operation, &form, parts)
         }
