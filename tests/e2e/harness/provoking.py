@@ -11,6 +11,7 @@ class Asker:
     """Asks a server, and keeps what it answered byte for byte."""
 
     def __init__(self, access):
+        self.access = access
         self.client = aws.client(access, parameter_validation=False)
         self.client.meta.events.register("after-call.lambda", self._keep)
         self.last = None
