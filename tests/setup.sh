@@ -66,6 +66,17 @@ command -v docker-registry >/dev/null || apt docker-registry ||
     lacks docker-registry "not installed, and apt-get did not help"
 command -v openssl >/dev/null || apt openssl || lacks openssl "not installed, and apt-get did not help"
 
+# AWS's adapter for web applications, as its authors ship its source.
+adapter=lambda_web_adapter@1.0.0-rc1
+if [ ! -x "$venv/adapter/bin/lambda-adapter" ]; then
+    say "AWS's web adapter"
+    cargo install -q --locked "$adapter" --root "$venv/adapter" --target-dir "$venv/adapter/target" \
+        --config 'profile.release.strip=true' --config 'profile.release.lto=false' \
+        >"$venv/adapter.log" 2>&1 ||
+        lacks web-adapter "cargo could not install it: $(tail -n 1 "$venv/adapter.log")"
+    rm -rf "$venv/adapter/target"
+fi
+
 # AWS's client for Java, for the functions of tests.
 java_client="com.amazonaws:aws-lambda-java-runtime-interface-client:2.9.0 com.amazonaws:aws-lambda-java-core:1.4.0
     com.amazonaws:aws-lambda-java-serialization:1.2.0 software.amazon.awssdk:utils-lite:2.34.0"

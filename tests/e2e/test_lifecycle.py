@@ -2,7 +2,9 @@
 
 import time
 
+from harness import code
 from harness.functions import call, deploy
+from test_logs import logged
 
 COUNTING = """
 import os, pathlib, time
@@ -96,3 +98,22 @@ def test_between_calls_an_environment_is_frozen(client):
     rested = good(client, name)
     # Unfrozen, the thread would have counted some two hundred.
     assert rested["before"] - working["after"] < 100
+
+
+def test_a_crash_loop_is_slowed_down(client, logs):
+    name = deploy(client, "print('starting')\nraise SystemExit(3)\n")
+    began = time.monotonic()
+    errors = [bad(client, name, {}) for _ in range(30)]
+    pausing = [one for one in errors if "in a row" in one["errorMessage"]]
+    assert pausing and all(one["errorType"] == errors[0]["errorType"] for one in pausing)
+    assert pausing[0]["errorMessage"].endswith(
+        "Error: Initialisation failed 4 times in a row. It is tried again once a second."
+    )
+    passed = time.monotonic() - began
+    lines = logged(logs, name, "REPORT RequestId: ", 30)
+    # Four for free, and one for each second since the last of them.
+    assert lines.count("starting") <= 4 + passed + 1
+    # A change begins anew.
+    client.update_function_code(FunctionName=name, ZipFile=code.python(COUNTING))
+    client.get_waiter("function_updated_v2").wait(FunctionName=name)
+    assert good(client, name)["calls"] == 1

@@ -1,10 +1,9 @@
-"""The Telemetry and Logs APIs, as extensions use them; and a web server behind an adapter layer."""
+"""The Telemetry and Logs APIs, as extensions use them."""
 
 import json
 import re
 
 import pytest
-from harness import code
 from harness.extensions import layer
 from harness.functions import call, fresh_name
 from harness.telemetry import LOGS, TELEMETRY, collector
@@ -191,81 +190,3 @@ def test_one_who_does_not_read_holds_up_nobody(client, logs, function):
     events = taken(client, logs, name)[1]
     # The one that reads saw both calls to their ends.
     assert sum(event["type"] == "platform.runtimeDone" for event in events) == 2
-
-
-# What the web adapter of AWS does: it starts as an extension, waits for the application in the
-# runtime's place to answer, and turns events into requests to it and answers into responses.
-ADAPTER = """
-import urllib.request, urllib.error
-register()
-base = "http://127.0.0.1:" + os.environ["PORT"]
-runtime = "/2018-06-01/runtime/invocation/"
-import threading
-
-def serve():
-    while True:
-        try:
-            urllib.request.urlopen(base + "/ready").read()
-            break
-        except urllib.error.HTTPError:
-            break
-        except OSError:
-            time.sleep(0.01)
-    while True:
-        _, headers, event = send("GET", runtime + "next")
-        event = json.loads(event)
-        request = {n.lower(): v for n, v in headers.items()}["lambda-runtime-aws-request-id"]
-        method = event["requestContext"]["http"]["method"]
-        body = event.get("body", "").encode() or None
-        asked = urllib.request.Request(base + event["rawPath"], body, method=method)
-        with urllib.request.urlopen(asked) as answer:
-            response = {"statusCode": answer.status, "headers": dict(answer.headers),
-                        "body": answer.read().decode(), "isBase64Encoded": False}
-        send("POST", runtime + request + "/response", response)
-
-threading.Thread(target=serve, daemon=True).start()
-next_event()
-"""
-
-APPLICATION = """\
-#!/bin/sh
-exec /usr/bin/python3 -u "$LAMBDA_TASK_ROOT/web.py"
-"""
-
-WEB = """
-import http.server, os
-
-class App(http.server.BaseHTTPRequestHandler):
-    def answer(self, body):
-        body = body.encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self):
-        self.answer("hello from " + self.path)
-
-    def do_POST(self):
-        self.answer(self.rfile.read(int(self.headers["Content-Length"])).decode().upper())
-
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_forever()
-"""
-
-
-def test_a_web_server_behind_an_adapter_layer(client, function):
-    arn = layer(client, fresh_name("adapter"), adapter=ADAPTER)
-    name = function(
-        code.bootstrap(APPLICATION, {"web.py": WEB}), Layers=[arn], Runtime="provided.al2023",
-        Environment={"Variables": {"PORT": "8080"}},
-    )  # fmt: skip
-
-    def fetch(method, path, body=""):
-        event = {"version": "2.0", "rawPath": path, "body": body,
-                 "requestContext": {"http": {"method": method, "path": path}}}  # fmt: skip
-        result, answer = call(client, name, event)
-        assert "FunctionError" not in answer, result
-        return result["statusCode"], result["body"]
-
-    assert fetch("GET", "/a/b") == (200, "hello from /a/b")
-    assert fetch("POST", "/", "shout") == (200, "SHOUT")

@@ -77,6 +77,12 @@ def rust_example():
     return max(found, key=lambda path: path.stat().st_mtime) if found else None
 
 
+def web_adapter():
+    """The program of AWS's web adapter; None without it."""
+    path = VENV / "adapter" / "bin" / "lambda-adapter"
+    return path if path.exists() else None
+
+
 def site_packages():
     """Where .venv keeps what pip installed; None without .venv."""
     return next((VENV / "lib").glob("python3*/site-packages"), None)

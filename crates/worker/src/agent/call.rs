@@ -79,13 +79,13 @@ impl Environment {
             *process = self.start_programs("init").await?;
         }
         let mut init = None;
-        let mut failed_init = false;
+        let mut failed_init = None;
         if let Ok(process) = process.as_mut() {
             match self.first_init(process, limits::INIT).await? {
                 Some(InitEnd::Ready(duration)) => init = Some(duration),
                 None if process.has_ended() => return Err(StartError::Gone),
                 None => {}
-                Some(_) => failed_init = true,
+                Some(end) => failed_init = Some(end),
             }
         }
         self.capture.begin_call(call.tail);
@@ -98,8 +98,11 @@ impl Environment {
         let started = self.env.clock.instant();
         let deadline = started + self.target.timeout;
         // AWS: an initialisation that failed is done again inside the first call, in its time.
-        let again =
-            if failed_init { self.suppressed_init(&mut process, deadline).await? } else { None };
+        let again = match failed_init {
+            None => None,
+            Some(end) if self.is_looping() => failed_for_good(end),
+            Some(_) => self.suppressed_init(&mut process, deadline).await?,
+        };
         let end = match (again, process.as_mut()) {
             (Some(end), _) => end,
             (None, Err(why)) => CallEnd::NotStarted(why.clone()),
@@ -239,9 +242,12 @@ impl Environment {
                 process.has_ended() || self.api.is_busy() || !self.api.are_extensions_ready()
             }
             // Others may have been started before it.
-            Err(why) => {
-                matches!(why, NotStarted::TooManyExtensions | NotStarted::Extension { .. })
-            }
+            Err(why) => matches!(
+                why,
+                NotStarted::TooManyExtensions
+                    | NotStarted::Extension { .. }
+                    | NotStarted::Pausing(_)
+            ),
         }
     }
 
@@ -280,13 +286,7 @@ impl Environment {
         }
         *process = self.start_programs("invoke").await?;
         let Ok(process) = process else { return Ok(None) };
-        Ok(match self.finish_init(process, "invoke", deadline).await? {
-            None | Some(InitEnd::Ready(_)) => None,
-            Some(InitEnd::Failed(failure)) => Some(CallEnd::InitFailed(failure)),
-            Some(InitEnd::Exited(ended)) => Some(CallEnd::Exited(ended)),
-            Some(InitEnd::NotStarted(why)) => Some(CallEnd::NotStarted(why)),
-            Some(InitEnd::TimedOut) => Some(CallEnd::TimedOut),
-        })
+        Ok(self.finish_init(process, "invoke", deadline).await?.and_then(failed_for_good))
     }
 
     async fn deliver(
@@ -398,6 +398,17 @@ impl Environment {
             tenant: begun.tenant.clone(),
         }
     }
+}
+
+/// What an initialisation that is not done again makes of its call. `None` when it went well.
+fn failed_for_good(end: InitEnd) -> Option<CallEnd> {
+    Some(match end {
+        InitEnd::Ready(_) => return None,
+        InitEnd::Failed(failure) => CallEnd::InitFailed(failure),
+        InitEnd::Exited(ended) => CallEnd::Exited(ended),
+        InitEnd::NotStarted(why) => CallEnd::NotStarted(why),
+        InitEnd::TimedOut => CallEnd::TimedOut,
+    })
 }
 
 fn failed(failure: Failure) -> (Bytes, Status) {

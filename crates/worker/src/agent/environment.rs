@@ -3,6 +3,7 @@
 //! AWS: a call that times out or kills its runtime ends all processes; the sandbox and its `/tmp`
 //! stay, and the next call initialises anew. Only running out of memory ends the sandbox.
 
+use super::crashes::Crashes;
 use super::process::{InitEnd, NotStarted, Process, Watch};
 use super::programs::{Launch, Programs, Who};
 use super::shutdown::{self, Window};
@@ -68,6 +69,8 @@ pub struct Environment {
     /// Those of `process`, for the end, which does not wait for the call.
     programs: std::sync::Mutex<Arc<Programs>>,
     pub(super) watch: Arc<Watch>,
+    crashes: Arc<std::sync::Mutex<Crashes>>,
+    key: Arc<str>,
     rest: Mutex<Rest>,
     /// Of its first call, and so of all.
     pub(super) tenant: OnceLock<Option<String>>,
@@ -82,8 +85,16 @@ enum Rest {
 }
 
 impl Environment {
-    pub fn new(target: Arc<Target>, env: Env, home: Home, start: Start) -> Self {
+    pub fn new(
+        target: Arc<Target>,
+        env: Env,
+        crashes: Arc<std::sync::Mutex<Crashes>>,
+        home: Home,
+        start: Start,
+    ) -> Self {
         Self {
+            key: target.key(),
+            crashes,
             target,
             env,
             api: home.api,
@@ -171,6 +182,19 @@ impl Environment {
         self.programs.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    fn crashes(&self) -> std::sync::MutexGuard<'_, Crashes> {
+        self.crashes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn failed_to_start(&self, error_type: &str) {
+        self.crashes().failed(&self.key, error_type, self.env.clock.instant());
+    }
+
+    /// Whether initialisation fails so often that one attempt has to do.
+    pub(super) fn is_looping(&self) -> bool {
+        self.crashes().is_looping(&self.key)
+    }
+
     fn init(&self, phase: &'static str) -> Init<'_> {
         Init { kind: &self.start.initialization, phase }
     }
@@ -180,6 +204,9 @@ impl Environment {
         &self,
         phase: &'static str,
     ) -> Result<Result<Process, NotStarted>, StartError> {
+        if let Err(pausing) = self.crashes().start(&self.key, self.env.clock.instant()) {
+            return Ok(Err(NotStarted::Pausing(pausing)));
+        }
         let init = self.init(phase);
         self.telemetry.restart();
         self.capture.platform(&Event::InitStart { init, identity: &self.start.identity });
@@ -220,7 +247,9 @@ impl Environment {
     fn not_launched(&self, process: &Process, phase: &'static str) {
         let init = self.init(phase);
         let duration = self.env.clock.instant().saturating_duration_since(process.started);
-        let status = &Status::Error("Extension.LaunchError".to_owned());
+        let error_type = "Extension.LaunchError";
+        self.failed_to_start(error_type);
+        let status = &Status::Error(error_type.to_owned());
         self.telemetry.close();
         self.tell_of_extensions();
         self.capture.platform(&Event::InitReport { init, duration, status });
@@ -278,6 +307,12 @@ impl Environment {
             InitEnd::TimedOut => Status::Timeout,
             end => Status::Error(self.error_type(end)),
         };
+        match &status {
+            Status::Success => self.crashes().succeeded(&self.key),
+            Status::Error(error_type) => self.failed_to_start(error_type),
+            // One that takes its time is not one that crashes.
+            Status::Timeout => {}
+        }
         let duration = match &end {
             InitEnd::Ready(duration) => *duration,
             _ => {

@@ -90,6 +90,10 @@ pub fn not_started(request_id: &str, why: &NotStarted) -> Failure {
         NotStarted::Refused { errno } => {
             format!("fork/exec /var/task/bootstrap: {}", text(*errno))
         }
+        NotStarted::Pausing(pausing) => format!(
+            "Initialisation failed {} times in a row. It is tried again once a second.",
+            pausing.times
+        ),
         NotStarted::TooManyExtensions => "ErrTooManyExtensions".to_owned(),
         NotStarted::Extension { name, errno } => {
             format!("fork/exec {}/{name}: {}", external::DIRECTORY, text(*errno))

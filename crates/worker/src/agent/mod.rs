@@ -6,6 +6,7 @@
 //! there should be: that is the manager's.
 
 mod call;
+mod crashes;
 mod environment;
 mod external;
 mod failure;
@@ -76,6 +77,7 @@ pub struct Agent {
     /// Set once after construction: the API needs the manager first, and that needs the agent.
     guests: OnceLock<Arc<dyn Guests>>,
     next: AtomicU64,
+    crashes: Arc<Mutex<crashes::Crashes>>,
     /// Starts at the same time: more than this only makes all of them slower.
     starts: Semaphore,
 }
@@ -89,6 +91,7 @@ impl Agent {
             guests: OnceLock::new(),
             environments: Mutex::default(),
             next: AtomicU64::new(1),
+            crashes: Arc::default(),
             starts: Semaphore::new(cores * 4),
         });
         let tasks = agent.parts.env.tasks.clone();
@@ -234,7 +237,13 @@ impl Agent {
             None => self.on_runtime(id, &target, initialization).await?,
             Some(overrides) => self.on_image(id, (&target, overrides), initialization).await?,
         };
-        let environment = Environment::new(target, self.parts.env.clone(), home, start);
+        let environment = Environment::new(
+            target,
+            self.parts.env.clone(),
+            Arc::clone(&self.crashes),
+            home,
+            start,
+        );
         let environment = Arc::new(environment);
         // Alone in its statement: the table is not locked while the environment ends.
         let refused = self.table().insert(id, Arc::clone(&environment)).err();

@@ -1,5 +1,6 @@
 //! The processes of an environment: how they become ready, and how their end is noticed.
 
+use super::crashes::Pausing;
 use super::failure::Failure;
 use super::programs::{Ended, Programs};
 use crate::runtime_api::{Init, RuntimeApi};
@@ -21,14 +22,17 @@ pub enum NotStarted {
     TooManyExtensions,
     /// The kernel would not start this extension.
     Extension { name: String, errno: i32 },
+    /// Its initialisation fails again and again, and it was tried a moment ago.
+    Pausing(Pausing),
     /// The one before was ended with its call; the next call starts another.
     Ended,
 }
 
 impl NotStarted {
     /// What REPORT calls it.
-    pub fn error_type(&self) -> &'static str {
+    pub fn error_type(&self) -> &str {
         match self {
+            Self::Pausing(pausing) => &pausing.error_type,
             Self::TooManyExtensions | Self::Extension { .. } => "Extension.LaunchError",
             Self::NoEntrypoint | Self::Refused { .. } | Self::Ended => "Runtime.InvalidEntrypoint",
         }
