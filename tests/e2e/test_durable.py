@@ -84,6 +84,12 @@ def handler(event, context):
         os._exit(1)
     if what == "many":
         return sum(context.step(lambda _, n=n: n, name=f"n{n}") for n in range(event["steps"]))
+    if what == "ask":
+        return context.wait_for_callback(lambda id, _: None, name="ask")
+    if what == "heavy":
+        parts = [context.step(lambda _: "x" * 700_000, name=f"part{n}") for n in range(9)]
+        context.wait(seconds(1))
+        return sum(len(part) for part in parts)
     if what == "large":
         return "x" * event["bytes"]
     raise RuntimeError("what?")
@@ -168,6 +174,8 @@ def test_an_execution_that_fails(client, everything):
         ({"do": "parallel"}, [1, 2, 3]),
         ({"do": "condition"}, 3),
         ({"do": "many", "steps": 60}, sum(range(60))),
+        # More than one answer holds: the second invocation has to ask for the rest of it.
+        ({"do": "heavy"}, 9 * 700_000),
     ],
 )
 def test_what_the_sdk_builds_of_operations(client, everything, event, expected):
@@ -198,6 +206,13 @@ def test_a_callback_is_answered(client, everything):
         assert refused.value.response["Error"]["Message"] == (
             "The callback is either timed out or already completed"
         )
+
+
+def test_somebody_is_asked(client, everything):
+    arn = begin(client, everything, {"do": "ask"})
+    id = callback_id(client, arn)
+    client.send_durable_execution_callback_success(CallbackId=id, Result=b'"fine"')
+    assert "fine" in ended(client, arn)["Result"]
 
 
 def test_a_callback_is_refused_or_forgotten(client, everything):

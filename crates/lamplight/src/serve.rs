@@ -14,9 +14,9 @@ use lamplight_control::placement::OneMachine;
 use lamplight_env::{Env, Tasks, faults};
 use lamplight_frontend::auth::{Caller, Keys};
 use lamplight_frontend::{Auth, Downloads, FunctionDocuments, Functions, Guests, Options, Parts};
-use lamplight_model::Scope;
+use lamplight_model::{FunctionRef, Scope};
 use lamplight_remote::{ObjectStore, Registries};
-use lamplight_rpc::{Documents, LogSink, Worker};
+use lamplight_rpc::{Catalog as _, Documents, LogSink, Worker};
 use lamplight_sandbox::{Launcher, Mode, Swept};
 use lamplight_services::iam::Iam;
 use lamplight_services::logs::Logs;
@@ -201,7 +201,9 @@ impl Server {
         sqs.resume(&home);
         // From here on environments may be made, which have to have everything.
         catalog.start();
-        durable.start(Ways { catalog: Arc::clone(&catalog) as _, invoker: functions });
+        let functions_of = Arc::clone(&catalog);
+        let resolve = move |function: &FunctionRef| functions_of.resolve(function);
+        durable.go_on(Ways { resolve: Box::new(resolve), invoker: functions });
         front.spawn(lamplight_frontend::serve(listener, parts));
         let server = Self {
             address,

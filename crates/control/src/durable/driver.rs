@@ -121,7 +121,7 @@ pub async fn invoke(core: Arc<Core>, arn: ExecutionArn, new: NewInvocation) {
         }
         Err(error) => {
             tracing::debug!(%arn, %error, "an execution has to wait for its invocation");
-            core.view(&arn, move |machine, now| machine.hold(now)).await
+            core.view(&arn, move |machine, now| machine.not_called(&request_id, now)).await
         }
     };
     report(&arn, written);
@@ -244,7 +244,7 @@ async fn call_durable(
     }
     let function =
         FunctionRef { function: child.function.clone(), qualifier: Some(child.version.clone()) };
-    let target = core.ways().map_err(|error| error_of(&error))?.catalog.resolve(&function);
+    let target = (core.ways().map_err(|error| error_of(&error))?.resolve)(&function);
     let settings = target.ok().and_then(|target| target.durable);
     let settings = settings.ok_or_else(|| not_found(&child.function_arn()))?;
     let new = NewExecution {

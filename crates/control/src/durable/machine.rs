@@ -392,12 +392,19 @@ impl Machine {
         }
     }
 
-    /// The function could not be called; it will be tried again.
+    /// Nothing can be called now; it will be tried again.
     pub fn hold(&mut self, now: i64) {
         let tries = self.held.map_or(0, |(_, tries)| tries);
         let delay = (1000i64 << tries.min(8)).min(300_000);
         self.held = Some((now.saturating_add(delay), tries + 1));
         self.running = None;
+    }
+
+    /// The function could not be called for this invocation.
+    pub fn not_called(&mut self, request_id: &str, now: i64) {
+        if self.is_running(request_id) {
+            self.hold(now);
+        }
     }
 
     /// The chained invoke of `id` has to be made again, if at all.

@@ -9,12 +9,12 @@ use super::facts::{Entry, Fact, Text};
 use super::index::Index;
 use super::machine::{Machine, Wish};
 use super::tables::{self, Head, Parent, Status};
-use super::updates::Target;
+use super::updates;
 use crate::catalog::locks::Locks;
 use lamplight_env::{Env, Stop};
-use lamplight_model::{FunctionArn, FunctionRef, NameError};
+use lamplight_model::{FunctionArn, FunctionRef, NameError, Target};
 use lamplight_rpc::{
-    Catalog, CatalogError, DurableError, ErrorObject, ExecutionArn, Finished, Invoker, NewExecution,
+    CatalogError, DurableError, ErrorObject, ExecutionArn, Finished, Invoker, NewExecution,
 };
 use lamplight_store::{Meta, StoreError};
 use sha2::{Digest, Sha256};
@@ -29,11 +29,15 @@ const EXECUTIONS: usize = 1_000_000;
 const FACTS_IN_MEMORY: u64 = 1024 * 1024 * 1024;
 
 /// How a target of a chained invoke is found.
-pub type Resolve<'a> = &'a dyn Fn(&Target) -> Result<Resolved, DurableError>;
+pub type Resolve<'a> = &'a dyn Fn(&updates::Target) -> Result<Resolved, DurableError>;
+
+/// How a function is found.
+type Find = dyn Fn(&FunctionRef) -> Result<Arc<Target>, CatalogError> + Send + Sync;
 
 /// See the module. What it needs of others, once they are there.
 pub struct Ways {
-    pub catalog: Arc<dyn Catalog>,
+    /// What a call runs.
+    pub resolve: Box<Find>,
     pub invoker: Arc<dyn Invoker>,
 }
 
@@ -87,7 +91,7 @@ impl Executions {
     }
 
     /// Goes on with what there is, until the end of the server.
-    pub fn start(&self, ways: Ways) {
+    pub fn go_on(&self, ways: Ways) {
         // A second start changes nothing.
         if self.core.ways.set(ways).is_ok() {
             self.core.env.tasks.spawn(driver::run(Arc::clone(&self.core)));
@@ -425,9 +429,13 @@ impl Core {
     }
 
     /// What a chained invoke of an execution calls.
-    pub fn resolve(&self, arn: &ExecutionArn, target: &Target) -> Result<Resolved, DurableError> {
+    pub fn resolve(
+        &self,
+        arn: &ExecutionArn,
+        target: &updates::Target,
+    ) -> Result<Resolved, DurableError> {
         let function = read_function(arn, &target.function)?;
-        let found = match self.ways()?.catalog.resolve(&function) {
+        let found = match (self.ways()?.resolve)(&function) {
             Ok(found) => found,
             Err(CatalogError::NotFound(_)) => {
                 let name = function.function.qualified(&function.qualifier_or_latest());
