@@ -32,15 +32,16 @@ const FACTS_IN_MEMORY: u64 = 1024 * 1024 * 1024;
 pub type Resolve<'a> = &'a dyn Fn(&updates::Target) -> Result<Resolved, DurableError>;
 
 /// How a function is found.
-type Find = dyn Fn(&FunctionRef) -> Result<Arc<Target>, CatalogError> + Send + Sync;
+pub type Find = dyn Fn(&FunctionRef) -> Result<Arc<Target>, CatalogError> + Send + Sync;
 
-/// See the module. What it needs of others, once they are there.
+/// What executions need of others, once they are there.
 pub struct Ways {
     /// What a call runs.
     pub resolve: Box<Find>,
     pub invoker: Arc<dyn Invoker>,
 }
 
+/// See the module.
 pub struct Executions {
     pub(super) core: Arc<Core>,
 }
