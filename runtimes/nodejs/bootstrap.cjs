@@ -8,8 +8,8 @@
  *
  * Invariants: every event gets exactly one response or error; the socket never keeps
  * the event loop alive while a function runs, for "the event loop is empty" is how
- * AWS defines the end of a callback-style invocation. Absent: SnapStart,
- * multi-concurrency.
+ * AWS defines the end of a callback-style invocation. Several events at once are
+ * `crowd.cjs`. Absent: SnapStart.
  */
 
 const { RuntimeApi } = require("./wire.cjs");
@@ -17,6 +17,11 @@ const log = require("./log.cjs");
 const errors = require("./errors.cjs");
 const { loadHandler, STREAMING } = require("./handler.cjs");
 const { CallbackHandlerDeprecated } = errors;
+
+if (process.env.AWS_LAMBDA_MAX_CONCURRENCY) {
+  require("./crowd.cjs");
+  return;
+}
 
 const api = new RuntimeApi(process.env.AWS_LAMBDA_RUNTIME_API);
 const nothing = () => {};

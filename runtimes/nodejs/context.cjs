@@ -6,11 +6,18 @@
  * they belong to the invocation. Also sets the trace id that AWS's SDKs read.
  */
 
-function contextData(headers) {
+/** `shared`: other events are under way, so that none of them can have the environment. */
+function contextData(headers, { shared } = {}) {
   const { env } = process;
   const deadline = Number(headers["lambda-runtime-deadline-ms"]);
+  if (shared) return { ...about(headers, deadline), xRayTraceId: headers["lambda-runtime-trace-id"] };
   if (headers["lambda-runtime-trace-id"]) env._X_AMZN_TRACE_ID = headers["lambda-runtime-trace-id"];
   else delete env._X_AMZN_TRACE_ID;
+  return about(headers, deadline);
+}
+
+function about(headers, deadline) {
+  const { env } = process;
   return {
     functionVersion: env.AWS_LAMBDA_FUNCTION_VERSION,
     functionName: env.AWS_LAMBDA_FUNCTION_NAME,

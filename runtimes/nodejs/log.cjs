@@ -23,6 +23,18 @@ const FRAME_TYPE = AS_JSON ? 0xa55a0002 : 0xa55a0003;
 const REQUEST = Symbol.for("aws.lambda.runtime.requestId");
 const TENANT = Symbol.for("aws.lambda.runtime.tenantId");
 
+// Where events share the thread, their headers are found by the async context.
+let eventOf = () => undefined;
+let write = (data) => process.stdout.write(data);
+
+function within(event, writer) {
+  eventOf = event;
+  write = writer;
+}
+
+const requestId = () => eventOf()?.["lambda-runtime-aws-request-id"] ?? globalThis[REQUEST];
+const tenantId = () => eventOf()?.["lambda-runtime-aws-tenant-id"] ?? globalThis[TENANT];
+
 function about(headers) {
   globalThis[REQUEST] = headers["lambda-runtime-aws-request-id"];
   globalThis[TENANT] = headers["lambda-runtime-aws-tenant-id"];
@@ -56,7 +68,7 @@ function patchConsole() {
     console[level.toLowerCase()] = heard
       ? (...message) => {
           const text = line(level, message);
-          process.stdout.write(FRAMED ? frame(rank, text) : `${text.replace(/\n/g, "\r")}\n`);
+          write(FRAMED ? frame(rank, text) : `${text.replace(/\n/g, "\r")}\n`);
         }
       : () => {};
   });
@@ -98,12 +110,13 @@ function detailed(error) {
 }
 
 function textLine(level, message) {
-  return `${new Date().toISOString()}\t${globalThis[REQUEST]}\t${level}\t${format(...message)}`;
+  return `${new Date().toISOString()}\t${requestId()}\t${level}\t${format(...message)}`;
 }
 
 function jsonLine(level, message) {
-  const line = { timestamp: new Date().toISOString(), level, requestId: globalThis[REQUEST] };
-  if (globalThis[TENANT] != null) line.tenantId = globalThis[TENANT];
+  const line = { timestamp: new Date().toISOString(), level, requestId: requestId() };
+  const tenant = tenantId();
+  if (tenant != null) line.tenantId = tenant;
   if (message.length <= 1) {
     line.message = message[0];
     try {
@@ -131,4 +144,4 @@ function errorMembers(error) {
   };
 }
 
-module.exports = { about, patchConsole, failure };
+module.exports = { about, within, patchConsole, failure };

@@ -84,7 +84,7 @@ function open(api, handler, headers) {
   return { stream, answered };
 }
 
-async function serve({ api, handler, event, next, setWhenEmpty }) {
+async function serve({ api, handler, event, next, setWhenEmpty, shared }) {
   const { headers } = event;
   const { stream, answered } = open(api, handler, headers);
   let waits = true;
@@ -97,7 +97,7 @@ async function serve({ api, handler, event, next, setWhenEmpty }) {
     },
   };
   const goOn = () => {
-    if (waits) setWhenEmpty(() => setImmediate(next));
+    if (waits && !shared) setWhenEmpty(() => setImmediate(next));
     else next();
   };
   const fail = (error) => {
@@ -119,7 +119,7 @@ async function serve({ api, handler, event, next, setWhenEmpty }) {
     fail("Response stream is not finished.");
   });
   try {
-    const result = handler(JSON.parse(event.body), stream, Object.assign(context, contextData(headers)));
+    const result = handler(JSON.parse(event.body), stream, Object.assign(context, contextData(headers, { shared })));
     if (!result || typeof result.then !== "function") {
       return fail("Streaming does not support non-async handlers.");
     }

@@ -1,6 +1,6 @@
 //! A function as it is stored: settings, code, state. The durable format is JSON with a version.
 
-use crate::{LayerRef, Qualifier};
+use crate::{Language, LayerRef, Qualifier, Runtime};
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -249,6 +249,28 @@ impl FunctionRecord {
             (_, LastUpdate::InProgress) => Some(Pending::Update),
             _ => None,
         }
+    }
+
+    /// Calls that each of its environments takes at once; `None` where it takes one.
+    pub fn max_concurrency(&self) -> Option<u32> {
+        let config = self.settings.echoed.get("CapacityProviderConfig")?;
+        let config = config.get("LambdaManagedInstancesCapacityProviderConfig")?;
+        let given = config.get("PerExecutionEnvironmentMaxConcurrency").and_then(Value::as_u64);
+        if let Some(given) = given {
+            return Some(u32::try_from(given).unwrap_or(u32::MAX).max(1));
+        }
+        // AWS: so many for each processor, of which there is one for two GiB where nothing is said.
+        let per_processor = config.get("ExecutionEnvironmentMemoryGiBPerVCpu");
+        let gib = per_processor.and_then(Value::as_f64).unwrap_or(2.0).max(0.25);
+        let processors = (f64::from(self.settings.memory_mb) / 1024.0 / gib).max(1.0) as u32;
+        let runtime = self.settings.runtime.as_deref().and_then(Runtime::parse);
+        let each = match runtime.map(|runtime| runtime.language) {
+            Some(Language::Python) => 16,
+            Some(Language::Node) => 64,
+            Some(Language::Java | Language::Dotnet) => 32,
+            _ => 8,
+        };
+        Some(processors.saturating_mul(each))
     }
 
     /// Whether each of its environments serves one tenant alone.

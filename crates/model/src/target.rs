@@ -36,6 +36,8 @@ pub struct Target {
     pub tenant_isolation: bool,
     /// Of a durable function, whose calls are executions.
     pub durable: Option<DurableSettings>,
+    /// Calls that an environment takes at once; `None` where it takes one, and is frozen between.
+    pub max_concurrency: Option<u32>,
 }
 
 /// AWS: the `DurableConfig` of a function.

@@ -127,7 +127,7 @@ pub trait Worker: Send + Sync {
     async fn provision(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError>;
 
     /// Gives the environment one call and waits for its end. The caller makes sure that an
-    /// environment has one call at a time. When the future is dropped the call still ends by
+    /// environment has one call at a time, or as many as its target says. When the future is dropped the call still ends by
     /// itself and the environment is ended.
     async fn invoke(&self, id: EnvironmentId, call: Invocation) -> Result<Outcome, StartError>;
 
@@ -174,7 +174,8 @@ pub trait Placement: Send + Sync {
     async fn place(&self, target: &Target) -> Result<Arc<dyn Worker>, StartError>;
 }
 
-/// An environment that one call has for itself. Hand it back with [`Manager::settle`]; a lost
+/// An environment for one call, which has it for itself unless the target takes several at once.
+/// Hand it back with [`Manager::settle`]; a lost
 /// assignment (the caller was cancelled) ends its environment.
 pub struct Assignment {
     pub worker: Arc<dyn Worker>,

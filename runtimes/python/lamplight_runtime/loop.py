@@ -14,6 +14,8 @@ from . import Fault, codec, imports, logs, wire
 from .context import LambdaContext
 
 TRACE = "_X_AMZN_TRACE_ID"
+# AWS: how many events there are at once; then one that goes wrong must not end the others.
+SEVERAL = os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY")
 
 
 class _Unbuffered(io.TextIOWrapper):
@@ -25,18 +27,56 @@ class _Unbuffered(io.TextIOWrapper):
         return count
 
 
+class _ByLine(io.TextIOWrapper):
+    """Several processes write to the same place: a line stays together."""
+
+    def write(self, text):
+        count = super().write(text)
+        if "\n" in text:
+            self.flush()
+        return count
+
+
 def run(handler_name, address):
     sys.stdout = sys.__stdout__ = _unbuffered(sys.stdout)
     sys.stderr = sys.__stderr__ = _unbuffered(sys.stderr)
+    if SEVERAL:
+        from . import crowd
+
+        crowd.run(int(SEVERAL), address, lambda mark: _work(handler_name, address, mark))
+    _work(handler_name, address)
+
+
+def _work(handler_name, address, mark=None):
     api = wire.RuntimeApi(address)
     imports.install()
     try:
         handler = load(handler_name)
     except Exception as error:
         _report(api, "/init/error", error, None)
-        sys.exit(1)
+        _leave(1)
+    if mark is None:
+        while True:
+            _serve(api, handler, *api.next())
+    mark.ready()
     while True:
-        _serve(api, handler, *api.next())
+        headers, body = api.next()
+        mark.busy(headers["lambda-runtime-aws-request-id"])
+        try:
+            _serve(api, handler, headers, body)
+        except SystemExit as leaving:
+            code = leaving.code
+            _leave(code if isinstance(code, int) else 0 if code is None else 1)
+        sys.stdout.flush()
+        mark.idle()
+
+
+def _leave(status):
+    """Ends this process and no other; what began before the fork is not its to end."""
+    if SEVERAL:
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def load(name):
@@ -89,7 +129,8 @@ def _serve(api, handler, headers, body):
         _complain("response", status, said)
     elif status != 202:
         _complain("response", status, said)
-        raise wire.UnexpectedAnswer("Failed to post invocation response")
+        if not SEVERAL:
+            raise wire.UnexpectedAnswer("Failed to post invocation response")
 
 
 def _report(api, path, error, event_headers):
@@ -103,7 +144,8 @@ def _report(api, path, error, event_headers):
     status, said = api.post(path, about, faults.body(payload))
     if status != 202:
         _complain("error", status, said)
-        raise wire.UnexpectedAnswer("Failed to post invocation error")
+        if not SEVERAL:
+            raise wire.UnexpectedAnswer("Failed to post invocation error")
 
 
 def _about(headers):
@@ -118,4 +160,5 @@ def _complain(what, status, said):
 
 
 def _unbuffered(stream):
-    return _Unbuffered(stream.detach(), encoding="utf-8", errors="backslashreplace")
+    kind = _ByLine if SEVERAL else _Unbuffered
+    return kind(stream.detach(), encoding="utf-8", errors="backslashreplace")

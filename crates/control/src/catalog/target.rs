@@ -8,7 +8,10 @@ use std::time::Duration;
 pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
     let settings = &record.settings;
     let logging = |member| record.echoed_text("LoggingConfig", member);
-    let log_format = logging("LogFormat").unwrap_or("Text");
+    let max_concurrency = record.max_concurrency();
+    // AWS: where calls run at once there are no other logs.
+    let log_format =
+        if max_concurrency.is_some() { "JSON" } else { logging("LogFormat").unwrap_or("Text") };
     // AWS: with JSON, what is not said is INFO; with Text there are no levels.
     let level =
         |member| (log_format == "JSON").then(|| logging(member).unwrap_or("INFO").to_owned());
@@ -40,6 +43,7 @@ pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
         system_log_level: level("SystemLogLevel"),
         tenant_isolation: record.isolates_tenants(),
         durable: durable(record),
+        max_concurrency,
     }
 }
 

@@ -2,9 +2,12 @@
 //! one, and ends those that are idle for long, outdated or broken.
 //!
 //! Invariants: an environment is either idle, in the pool of its version or in the reserve of those
-//! that were made ahead of calls, or with exactly one call. It never serves another version,
-//! generation or tenant than it was made for. Nothing here waits for the store.
+//! that were made ahead of calls, or with exactly one call. One that takes several at once stays in
+//! the crowd of its version, with at most as many as its target says. None ever serves another
+//! version, generation or tenant than it was made for. Nothing here waits for the store.
 
+mod crowd;
+mod places;
 mod pool;
 mod provisioner;
 mod reserve;
@@ -18,7 +21,8 @@ use lamplight_model::{FunctionArn, Qualifier, Target, limits};
 use lamplight_rpc::{
     Assignment, EnvironmentId, Manager, Outdated, Placement, Provisioning, StartError, Worker,
 };
-use pool::{Pool, Serves};
+use places::Places;
+use pool::Serves;
 use provisioner::{Provisioner, SharedReserve};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
@@ -58,11 +62,12 @@ struct Kept {
 }
 
 type Shared<T> = Arc<Mutex<T>>;
-type SharedPool = Shared<Pool<Kept>>;
 
 /// Where an environment belongs.
 enum Home {
-    Pool(SharedPool),
+    Pool(Arc<Places>),
+    /// It stays there while it has calls.
+    Crowd(Arc<Places>),
     /// It was made ahead of calls.
     Reserve(SharedReserve),
 }
@@ -79,10 +84,20 @@ struct Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if let Some((kept, env)) = self.unsettled.take() {
-            if let Home::Reserve(reserve) = &self.home {
-                lock(reserve).lost();
+            let ended = match &self.home {
+                Home::Pool(_) => Some(kept),
+                Home::Crowd(places) => {
+                    let now = env.clock.instant();
+                    lock(&places.together).put(|other| other.id == kept.id, false, now)
+                }
+                Home::Reserve(reserve) => {
+                    lock(reserve).lost();
+                    Some(kept)
+                }
+            };
+            if let Some(kept) = ended {
+                env.tasks.spawn(async move { kept.worker.end(kept.id).await });
             }
-            env.tasks.spawn(async move { kept.worker.end(kept.id).await });
         }
     }
 }
@@ -93,14 +108,14 @@ pub struct EnvironmentManager {
     provisioner: Provisioner,
     options: Options,
     /// By function and version.
-    pools: RwLock<HashMap<FunctionArn, HashMap<Qualifier, SharedPool>>>,
+    places: RwLock<HashMap<FunctionArn, HashMap<Qualifier, Arc<Places>>>>,
 }
 
 impl EnvironmentManager {
     pub fn new(env: Env, placement: Arc<dyn Placement>, options: Options) -> Arc<Self> {
         let room_mb = options.provisioned_mb;
         let provisioner = Provisioner::new(env.clone(), Arc::clone(&placement), room_mb);
-        Arc::new(Self { env, placement, provisioner, options, pools: RwLock::default() })
+        Arc::new(Self { env, placement, provisioner, options, places: RwLock::default() })
     }
 
     /// Ends what was idle for long and forgets what ended by itself, until the server stops.
@@ -127,8 +142,8 @@ impl EnvironmentManager {
         });
     }
 
-    fn pool(&self, function: &FunctionArn, version: &Qualifier) -> SharedPool {
-        let pools = self.pools.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn places(&self, function: &FunctionArn, version: &Qualifier) -> Arc<Places> {
+        let pools = self.places.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(pool) = pools.get(function).and_then(|versions| versions.get(version)) {
             return Arc::clone(pool);
         }
@@ -140,19 +155,19 @@ impl EnvironmentManager {
 
     fn pools_mut(
         &self,
-    ) -> RwLockWriteGuard<'_, HashMap<FunctionArn, HashMap<Qualifier, SharedPool>>> {
-        self.pools.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    ) -> RwLockWriteGuard<'_, HashMap<FunctionArn, HashMap<Qualifier, Arc<Places>>>> {
+        self.places.write().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn all(&self) -> Vec<SharedPool> {
-        let pools = self.pools.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn all(&self) -> Vec<Arc<Places>> {
+        let pools = self.places.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         pools.values().flat_map(HashMap::values).cloned().collect()
     }
 
     /// Takes pools out of use. A function that is made again under its name gets new ones.
     fn close(&self, function: &FunctionArn, version: Option<&Qualifier>) -> Vec<Kept> {
         let mut pools = self.pools_mut();
-        let closed: Vec<SharedPool> = match version {
+        let closed: Vec<Arc<Places>> = match version {
             Some(version) => {
                 let versions = pools.get_mut(function);
                 versions.and_then(|versions| versions.remove(version)).into_iter().collect()
@@ -160,17 +175,14 @@ impl EnvironmentManager {
             None => pools.remove(function).into_iter().flat_map(HashMap::into_values).collect(),
         };
         drop(pools);
-        closed.iter().flat_map(|pool| lock(pool).close()).collect()
+        closed.iter().flat_map(|places| places.close()).collect()
     }
 
     fn expire(&self) {
         let now = self.env.clock.instant();
-        for pool in self.all() {
-            let mut pool = lock(&pool);
-            let mut ended = pool.expire(now, self.options.idle);
-            ended.extend(pool.discard(|kept| self.is_old(kept, now)));
-            drop(pool);
-            self.end(ended);
+        for places in self.all() {
+            let idle = self.options.idle;
+            self.end(places.expire(now, idle, |kept| self.is_old(kept, now)));
         }
         self.end(self.provisioner.discard(|kept| self.is_old(kept, now)));
     }
@@ -182,25 +194,53 @@ impl EnvironmentManager {
     /// Makes room for one more environment.
     fn make_room(&self) {
         let pools = self.all();
-        let mut idle: usize = pools.iter().map(|pool| lock(pool).len()).sum();
+        let mut idle: usize = pools.iter().map(|places| places.idle()).sum();
         while idle >= self.options.idle_most.max(1) {
             let longest = pools
                 .iter()
-                .filter_map(|pool| Some((lock(pool).idle_since()?, pool)))
+                .filter_map(|places| Some((places.idle_since()?, places)))
                 .min_by_key(|(since, _)| *since);
-            let Some((_, pool)) = longest else { return };
-            self.end(lock(pool).take_longest_idle().into_iter().collect());
+            let Some((_, places)) = longest else { return };
+            self.end(places.take_longest_idle().into_iter().collect());
             idle -= 1;
         }
     }
 
     /// An environment that ended by itself is not given to a call; the worker frees its rest.
     fn forget(&self, id: EnvironmentId) {
-        for pool in self.all() {
-            self.end(lock(&pool).discard(|kept| kept.id == id));
+        for places in self.all() {
+            self.end(places.discard(|kept| kept.id == id));
         }
         self.end(self.provisioner.discard(|kept| kept.id == id));
         self.provisioner.fill();
+    }
+
+    async fn start(&self, target: &Arc<Target>) -> Result<Kept, StartError> {
+        let born = self.env.clock.instant();
+        self.make_room();
+        let worker = self.placement.place(target).await?;
+        let id = worker.start(Arc::clone(target)).await?;
+        Ok(Kept { worker, id, born })
+    }
+
+    /// An environment that has room for one of at most `most` calls at once.
+    async fn join(
+        &self,
+        target: &Arc<Target>,
+        places: &Places,
+        most: u32,
+    ) -> Result<Kept, StartError> {
+        let take = || lock(&places.together).take(target.generation, most);
+        if let Some(kept) = take() {
+            return Ok(kept);
+        }
+        let _one = places.starting.lock().await;
+        if let Some(kept) = take() {
+            return Ok(kept);
+        }
+        let kept = self.start(target).await?;
+        lock(&places.together).add(kept.clone(), target.generation, self.env.clock.instant());
+        Ok(kept)
     }
 
     fn end(&self, environments: Vec<Kept>) {
@@ -210,7 +250,7 @@ impl EnvironmentManager {
     }
 }
 
-fn lock<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -230,19 +270,17 @@ impl Manager for EnvironmentManager {
         let (kept, home) = match provisioned {
             Some((kept, reserve)) => (kept, Home::Reserve(reserve)),
             None => {
-                let pool = self.pool(&target.function, &target.version);
-                let born = self.env.clock.instant();
-                let taken = lock(&pool).take(&serves);
-                let kept = match taken {
-                    Some(kept) => kept,
-                    None => {
-                        self.make_room();
-                        let worker = self.placement.place(target).await?;
-                        let id = worker.start(Arc::clone(target)).await?;
-                        Kept { worker, id, born }
-                    }
-                };
-                (kept, Home::Pool(pool))
+                let places = self.places(&target.function, &target.version);
+                if let Some(most) = target.max_concurrency {
+                    (self.join(target, &places, most).await?, Home::Crowd(places))
+                } else {
+                    let taken = lock(&places.alone).take(&serves);
+                    let kept = match taken {
+                        Some(kept) => kept,
+                        None => self.start(target).await?,
+                    };
+                    (kept, Home::Pool(places))
+                }
             }
         };
         let (worker, id) = (Arc::clone(&kept.worker), kept.id);
@@ -258,8 +296,13 @@ impl Manager for EnvironmentManager {
         let now = self.env.clock.instant();
         let reusable = reusable && !self.is_old(&kept, now);
         let surplus = match &hold.home {
-            Home::Pool(pool) if reusable => lock(pool).put(kept, hold.serves.clone(), now),
+            Home::Pool(places) if reusable => {
+                lock(&places.alone).put(kept, hold.serves.clone(), now)
+            }
             Home::Pool(_) => Some(kept),
+            Home::Crowd(places) => {
+                lock(&places.together).put(|other| other.id == kept.id, reusable, now)
+            }
             Home::Reserve(reserve) if reusable => lock(reserve).put(kept),
             Home::Reserve(reserve) => {
                 lock(reserve).lost();
@@ -281,10 +324,10 @@ impl Manager for EnvironmentManager {
     async fn retire(&self, function: &FunctionArn, outdated: Outdated) {
         let retired = match outdated {
             Outdated::Latest(generation) => {
-                lock(&self.pool(function, &Qualifier::Latest)).retire(generation)
+                self.places(function, &Qualifier::Latest).retire(generation)
             }
             Outdated::LatestPublished(generation) => {
-                lock(&self.pool(function, &Qualifier::LatestPublished)).retire(generation)
+                self.places(function, &Qualifier::LatestPublished).retire(generation)
             }
             Outdated::Version(number) => self.close(function, Some(&Qualifier::of_number(number))),
             Outdated::All => self.close(function, None),

@@ -77,6 +77,7 @@ fn target() -> Arc<Target> {
         system_log_level: None,
         tenant_isolation: false,
         durable: None,
+        max_concurrency: None,
     })
 }
 
@@ -188,4 +189,39 @@ async fn tenants_share_no_environment_and_the_idle_ones_of_others_make_room() {
     assert_eq!(endings.recv().await, Some(1));
     let blue = manager.assign(&target, Some("blue")).await.unwrap();
     assert_eq!(blue.id, EnvironmentId(0));
+}
+
+#[tokio::test]
+async fn calls_share_environments_up_to_their_most() {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
+    let env = Env { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Env::system() };
+    let (ended, mut endings) = tokio::sync::mpsc::unbounded_channel();
+    let worker = Arc::new(Numbers { started: AtomicU64::new(0), ended });
+    let manager = EnvironmentManager::new(env, Arc::new(Here(worker)), Options::default());
+    let target = Arc::new(Target { max_concurrency: Some(2), ..(*target()).clone() });
+    // All at once: whoever waits for a start finds room in what was started.
+    let (a, b, c) = tokio::join!(
+        manager.assign(&target, None),
+        manager.assign(&target, None),
+        manager.assign(&target, None)
+    );
+    let [a, b, c] = [a, b, c].map(Result::unwrap);
+    assert_eq!([a.id, b.id, c.id], [0, 0, 1].map(EnvironmentId));
+    manager.settle(a, true).await;
+    // The first has room for one again, and so has the second.
+    let d = manager.assign(&target, None).await.unwrap();
+    let e = manager.assign(&target, None).await.unwrap();
+    assert_eq!([d.id, e.id], [0, 1].map(EnvironmentId));
+    // One that is spent ends with its last call.
+    manager.settle(c, false).await;
+    let f = manager.assign(&target, None).await.unwrap();
+    assert_eq!(f.id, EnvironmentId(2));
+    manager.settle(e, true).await;
+    assert_eq!(endings.recv().await, Some(1));
+    manager.retire(&target.function, Outdated::Latest(2)).await;
+    drop(b);
+    manager.settle(d, true).await;
+    assert_eq!(endings.recv().await, Some(0));
+    manager.settle(f, true).await;
+    assert_eq!(endings.recv().await, Some(2));
 }

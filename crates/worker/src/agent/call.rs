@@ -23,7 +23,7 @@ use tokio::time::timeout_at;
 const MOMENT: Duration = Duration::from_millis(250);
 
 /// How the runtime's part of a call ended, before it is told.
-enum CallEnd {
+pub(super) enum CallEnd {
     Answer(Answer),
     Exited(Ended),
     TimedOut,
@@ -32,22 +32,22 @@ enum CallEnd {
 }
 
 /// A call that began.
-struct Begun {
-    request_id: String,
-    tenant: Option<String>,
-    trace: Option<String>,
-    started: Instant,
-    deadline: Instant,
+pub(super) struct Begun {
+    pub request_id: String,
+    pub tenant: Option<String>,
+    pub trace: Option<String>,
+    pub started: Instant,
+    pub deadline: Instant,
     /// Of the initialisation that it waited for.
-    init: Option<Duration>,
-    tail: bool,
+    pub init: Option<Duration>,
+    pub tail: bool,
 }
 
 /// What the caller is told.
-struct Told {
-    payload: Bytes,
+pub(super) struct Told {
+    pub payload: Bytes,
     /// The `X-Amz-Function-Error` header. AWS: `Unhandled` for all of them.
-    function_error: Option<&'static str>,
+    pub function_error: Option<&'static str>,
     /// How the call ended, which may be worse than what the caller was told before.
     status: Status,
     /// Bytes of the response.
@@ -67,6 +67,9 @@ impl Environment {
         // Whoever chose it has erred; what one tenant left here is not for another.
         if *self.tenant.get_or_init(|| call.tenant.clone()) != call.tenant {
             return Err(StartError::Gone);
+        }
+        if self.target.max_concurrency.is_some() {
+            return self.invoke_beside(call).await;
         }
         let mut process = Arc::clone(&self.process).lock_owned().await;
         self.watch.set_idle(false);
@@ -323,7 +326,7 @@ impl Environment {
     }
 
     /// What the caller gets.
-    fn told(&self, id: &str, end: CallEnd) -> Told {
+    pub(super) fn told(&self, id: &str, end: CallEnd) -> Told {
         let answered = matches!(end, CallEnd::Answer(_));
         let mut streamed = 0;
         let (payload, status) = match end {
@@ -368,12 +371,12 @@ impl Environment {
         Span { name, start, duration: to.saturating_duration_since(from) }
     }
 
-    fn taken(&self, begun: &Begun) -> Duration {
+    pub(super) fn taken(&self, begun: &Begun) -> Duration {
         self.env.clock.instant().saturating_duration_since(begun.started)
     }
 
     /// The runtime is done with a call.
-    fn runtime_done(&self, begun: &Begun, told: &Told, duration: Duration) {
+    pub(super) fn runtime_done(&self, begun: &Begun, told: &Told, duration: Duration) {
         let request_id = &begun.request_id;
         let mut report = self.measured(begun, told, duration);
         report.spans.clone_from(&told.spans);
@@ -381,7 +384,7 @@ impl Environment {
         self.capture.platform(&Event::RuntimeDone { request_id, produced: told.produced, report });
     }
 
-    fn measured(&self, begun: &Begun, told: &Told, duration: Duration) -> Report {
+    pub(super) fn measured(&self, begun: &Begun, told: &Told, duration: Duration) -> Report {
         let max_memory_used_bytes = self
             .sandbox
             .try_read()
@@ -396,12 +399,13 @@ impl Environment {
             spans: Vec::new(),
             trace: begun.trace.clone(),
             tenant: begun.tenant.clone(),
+            beside: self.target.max_concurrency.is_some(),
         }
     }
 }
 
 /// What an initialisation that is not done again makes of its call. `None` when it went well.
-fn failed_for_good(end: InitEnd) -> Option<CallEnd> {
+pub(super) fn failed_for_good(end: InitEnd) -> Option<CallEnd> {
     Some(match end {
         InitEnd::Ready(_) => return None,
         InitEnd::Failed(failure) => CallEnd::InitFailed(failure),

@@ -48,7 +48,7 @@ pub struct Start {
     /// Its external extensions, by name; one too many where there are too many.
     pub extensions: Vec<(String, Program)>,
     pub identity: Identity,
-    /// `on-demand` or `provisioned-concurrency`.
+    /// `AWS_LAMBDA_INITIALIZATION_TYPE`.
     pub initialization: String,
 }
 

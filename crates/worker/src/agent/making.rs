@@ -70,7 +70,8 @@ impl Agent {
             binds.extend(own);
             system = links;
         }
-        let framed = plan.is_framed();
+        // Several workers that write at once would mix their frames.
+        let framed = plan.is_framed() && target.max_concurrency.is_none();
         let shown = Shown { binds, system, framed };
         let home = self.launch(id, target, shown).await?;
         let program = can_start.then(|| {
@@ -140,7 +141,8 @@ impl Agent {
             locate: &|inside| inside.into(),
             log_stream: home.capture.stream(),
             initialization,
-            execution_env: None,
+            // AWS: only there.
+            execution_env: target.max_concurrency.map(|_| "AWS_Lambda_Image"),
             framed: false,
             image: Some(&config.environment),
         };

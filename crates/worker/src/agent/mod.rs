@@ -15,6 +15,7 @@ mod making;
 mod process;
 mod program;
 mod programs;
+mod several;
 mod shutdown;
 mod table;
 mod variables;
@@ -169,7 +170,13 @@ impl Agent {
         let (tasks, clock) = (env.tasks.clone(), Arc::clone(&env.clock));
         let telemetry = Arc::new(Telemetry::new(tasks.clone(), clock, Arc::new(sandbox.dialer())));
         let capture = self.capture(target, shown.framed, &telemetry);
-        let api = RuntimeApi::new(about(target), env, Arc::clone(&telemetry), Arc::clone(&capture));
+        let api = RuntimeApi::new(
+            about(target),
+            env,
+            Arc::clone(&telemetry),
+            Arc::clone(&capture),
+            target.max_concurrency,
+        );
         let api = Arc::new(api);
         let metadata_token = self.parts.env.random.uuid();
         let zone = self.parts.zone.clone();
@@ -270,7 +277,11 @@ impl Agent {
 #[async_trait]
 impl Worker for Agent {
     async fn start(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError> {
-        let (id, environment) = self.open(target, "on-demand").await?;
+        let kind = match target.max_concurrency {
+            Some(_) => "lambda-managed-instances",
+            None => "on-demand",
+        };
+        let (id, environment) = self.open(target, kind).await?;
         self.watch(id, &environment);
         Ok(id)
     }

@@ -97,6 +97,7 @@ pub(super) mod tests {
             system_log_level: None,
             tenant_isolation: false,
             durable: None,
+            max_concurrency: None,
         }
     }
 

@@ -136,6 +136,7 @@ fn with_reserved(
         ("AWS_LAMBDA_INITIALIZATION_TYPE", text(place.initialization)),
         ("AWS_LAMBDA_LOG_GROUP_NAME", text(&target.log_group)),
         ("AWS_LAMBDA_LOG_STREAM_NAME", text(place.log_stream)),
+        ("AWS_LAMBDA_MAX_CONCURRENCY", target.max_concurrency.map(|most| most.to_string())),
         ("AWS_LAMBDA_METADATA_API", text(place.runtime_api)),
         ("AWS_LAMBDA_METADATA_TOKEN", text(place.metadata_token)),
         ("AWS_LAMBDA_RUNTIME_API", text(place.runtime_api)),

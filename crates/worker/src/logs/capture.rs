@@ -49,6 +49,8 @@ struct State {
     lines: Lines,
     /// The end of this call's log, where the caller asked for it.
     tail: Option<Vec<u8>>,
+    /// The same of calls that run at once, by their ids: what names them.
+    tails: Vec<(String, Vec<u8>)>,
     logged: usize,
     dropped: usize,
 }
@@ -82,6 +84,24 @@ impl Capture {
         self.append(&mut state, cut.into_iter().collect());
         state.tail = tail.then(Vec::new);
         state.logged = 0;
+    }
+
+    /// One of several calls begins.
+    pub fn begin_beside(&self, request_id: &str, tail: bool) {
+        let mut state = self.lock();
+        let cut = self.cut(&mut state);
+        self.append(&mut state, cut.into_iter().collect());
+        state.logged = 0;
+        if tail {
+            state.tails.push((request_id.to_owned(), Vec::new()));
+        }
+    }
+
+    /// It is over. Gives the end of its log, where asked for.
+    pub fn end_beside(&self, request_id: &str) -> Option<Vec<u8>> {
+        let mut state = self.lock();
+        let at = state.tails.iter().position(|(id, _)| id == request_id)?;
+        Some(state.tails.swap_remove(at).1)
     }
 
     /// The call is over. Gives the end of its log, where asked for.
@@ -156,17 +176,24 @@ impl Capture {
             return;
         }
         if let Some(tail) = &mut state.tail {
-            for event in &events {
-                tail.extend_from_slice(event.as_bytes());
-                tail.push(b'\n');
-            }
-            let excess = tail.len().saturating_sub(limits::LOG_TAIL);
-            tail.drain(..excess);
+            keep_end(tail, events.iter());
+        }
+        for (id, tail) in &mut state.tails {
+            keep_end(tail, events.iter().filter(|event| event.contains(id.as_str())));
         }
         let at = self.to.clock.now();
         let events = events.into_iter().map(|message| LogEvent { at, message }).collect();
         self.to.sink.append(&self.to.scope, &self.to.group, &self.to.stream, events);
     }
+}
+
+fn keep_end<'a>(tail: &mut Vec<u8>, events: impl Iterator<Item = &'a String>) {
+    for event in events {
+        tail.extend_from_slice(event.as_bytes());
+        tail.push(b'\n');
+    }
+    let excess = tail.len().saturating_sub(limits::LOG_TAIL);
+    tail.drain(..excess);
 }
 
 /// The read end of a sandbox's pipe.
@@ -296,6 +323,25 @@ mod tests {
         assert!(tail.ends_with(b"\nno newline\nEND RequestId: 1\n"));
         let all = sink.0.lock().unwrap();
         assert_eq!(all.len(), 1002);
+    }
+
+    #[test]
+    fn calls_at_once_have_each_their_tail() {
+        let (_, capture) = with(Style::Json { system: Level::Info, application: Level::Info });
+        for id in ["call-a", "call-b"] {
+            capture.begin_beside(id, true);
+            capture.platform(&Event::Start {
+                request_id: id,
+                version: "1",
+                trace: None,
+                tenant: None,
+            });
+        }
+        capture.take_in(None, b"{\"requestId\":\"call-b\"}\nof nobody\n");
+        let tail = |id| String::from_utf8(capture.end_beside(id).unwrap()).unwrap();
+        assert_eq!(tail("call-a").lines().count(), 1);
+        assert!(tail("call-b").ends_with("\n{\"requestId\":\"call-b\"}\n"));
+        assert_eq!(capture.end_beside("call-a"), None);
     }
 
     #[test]

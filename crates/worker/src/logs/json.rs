@@ -28,7 +28,8 @@ pub fn record(event: &Event<'_>) -> Option<(&'static str, Value)> {
 fn describe(event: &Event<'_>) -> Option<(Level, &'static str, Value)> {
     Some(match event {
         Event::InitStart { init, identity } => (
-            Level::Info,
+            // AWS: an image has no version to tell of.
+            if identity.runtime_version.is_empty() { Level::Debug } else { Level::Info },
             "platform.initStart",
             json!({
                 "initializationType": init.kind,
@@ -57,7 +58,8 @@ fn describe(event: &Event<'_>) -> Option<(Level, &'static str, Value)> {
             let record = json!({ "initializationType": init.kind, "phase": init.phase });
             let mut record = with_status(record, status);
             record["metrics"] = json!({ "durationMs": rounded(millis(*duration)) });
-            (grave(status, Level::Debug), "platform.initReport", record)
+            let level = if init.kind == "on-demand" { Level::Debug } else { Level::Info };
+            (grave(status, level), "platform.initReport", record)
         }
         Event::Start { request_id, version, tenant, .. } => {
             let record = json!({ "requestId": request_id, "version": version });
@@ -144,6 +146,10 @@ fn with_status(mut record: Value, status: &Status) -> Value {
 }
 
 fn metrics(report: &Report) -> Value {
+    // AWS: functions with several calls at once are told of the duration alone.
+    if report.beside {
+        return json!({ "durationMs": rounded(millis(report.duration)) });
+    }
     let mut metrics = json!({
         "durationMs": rounded(millis(report.duration)),
         "billedDurationMs": report.billed_ms(),

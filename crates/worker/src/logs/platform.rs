@@ -61,6 +61,8 @@ pub struct Report {
     pub trace: Option<String>,
     /// Of a function that isolates tenants.
     pub tenant: Option<String>,
+    /// It was one of several calls at once: what is measured of the environment is not its own.
+    pub beside: bool,
 }
 
 impl Report {

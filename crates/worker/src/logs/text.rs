@@ -15,8 +15,10 @@ pub fn line(event: &Event<'_>, at: Timestamp) -> Option<String> {
             "INIT_START Runtime Version: {}\tRuntime Version ARN: {}",
             identity.runtime_version, identity.runtime_version_arn
         ),
-        // AWS: only written when initialisation did not go well.
-        Event::InitReport { status: Status::Success, .. } => return None,
+        // AWS: on demand only written when initialisation did not go well.
+        Event::InitReport { status: Status::Success, init, .. } if init.kind == "on-demand" => {
+            return None;
+        }
         Event::InitReport { init, duration, status } => {
             let (took, phase) = (millis(*duration), init.phase);
             let mut line = format!("INIT_REPORT Init Duration: {took:.2} ms\tPhase: {phase}");

@@ -56,7 +56,7 @@ impl Refusal {
         }
     }
 
-    fn unknown_id() -> Self {
+    pub(super) fn unknown_id() -> Self {
         Self {
             status: 400,
             error_type: "InvalidRequestID",

@@ -4,6 +4,7 @@
 //! came through. Everything that arrives here is hostile: bodies are bounded, ids are checked
 //! against the one call that runs, and a request that makes no sense gets AWS's refusal.
 
+mod crowd;
 mod extension_api;
 mod extension_server;
 mod extensions;
@@ -16,6 +17,7 @@ mod subscribing;
 use crate::logs::Capture;
 use crate::telemetry::Telemetry;
 use bytes::Bytes;
+use crowd::Crowd;
 pub use extension_api::Reason;
 use extensions::Extensions;
 pub use extensions::{Kind, MOST as MOST_EXTENSIONS};
@@ -28,7 +30,7 @@ pub use server::serve;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, oneshot};
 
 /// An event on its way to the runtime.
 #[derive(Debug, Clone)]
@@ -69,6 +71,9 @@ pub enum Init {
 #[derive(Default)]
 struct Inner {
     machine: Machine,
+    /// Present where the runtime takes several calls at once. The machine then knows only how its
+    /// initialisation stands.
+    crowd: Option<Crowd>,
     /// The runtime's open request for an event.
     waiter: Option<oneshot::Sender<Delivery>>,
     /// Handed over when the runtime comes for it: it answers before it asks again.
@@ -109,22 +114,36 @@ pub struct RuntimeApi {
     stream_over: Notify,
     /// The runtime or an extension has gone on.
     changed: Notify,
-    /// Held while a body comes in: a runtime sends one at a time, and many at once would only fill
-    /// the memory of the server.
-    upload: tokio::sync::Mutex<()>,
+    /// Calls that the runtime takes at once; `None` where it takes one.
+    several: Option<u32>,
+    /// Held while a body comes in: many at once would only fill the memory of the server.
+    uploads: Semaphore,
 }
 
+/// Bodies that come in at once from a runtime with several calls.
+const UPLOADS: usize = 32;
+/// A runtime needs one connection, each extension two, threads a few more.
+const CONNECTIONS: usize = 48;
+
 impl RuntimeApi {
-    pub fn new(about: About, env: Env, telemetry: Arc<Telemetry>, capture: Arc<Capture>) -> Self {
+    /// `several`: calls that the runtime takes at once.
+    pub fn new(
+        about: About,
+        env: Env,
+        telemetry: Arc<Telemetry>,
+        capture: Arc<Capture>,
+        several: Option<u32>,
+    ) -> Self {
         Self {
             about,
             env,
             telemetry,
             capture,
+            several,
             inner: Mutex::default(),
             stream_over: Notify::new(),
             changed: Notify::new(),
-            upload: tokio::sync::Mutex::default(),
+            uploads: Semaphore::new(if several.is_some() { UPLOADS } else { 1 }),
         }
     }
 
@@ -137,7 +156,8 @@ impl RuntimeApi {
     pub fn restart(&self, extensions: &[String]) -> oneshot::Receiver<Init> {
         let (sender, receiver) = oneshot::channel();
         let extensions = Extensions::expecting(extensions);
-        *self.lock() = Inner { on_init: Some(sender), extensions, ..Inner::default() };
+        let crowd = self.several.map(Crowd::new);
+        *self.lock() = Inner { on_init: Some(sender), extensions, crowd, ..Inner::default() };
         receiver
     }
 
@@ -159,6 +179,19 @@ impl RuntimeApi {
         };
         inner.undelivered = unsent;
         Some(receiver)
+    }
+
+    /// The same where the runtime takes several calls at once. `None` also before it has
+    /// initialised.
+    pub fn deliver_beside(&self, delivery: Delivery) -> Option<oneshot::Receiver<Answer>> {
+        let mut inner = self.lock();
+        let ready = inner.machine.is_waiting();
+        inner.crowd.as_mut().filter(|_| ready)?.deliver(delivery)
+    }
+
+    /// Nobody waits for one of several calls any more. See [`Crowd::give_up`].
+    pub fn give_up(&self, request_id: &str) -> Option<oneshot::Receiver<bool>> {
+        self.lock().crowd.as_mut()?.give_up(request_id)
     }
 
     /// Takes an event back that the runtime has not come for. Whether there was one: then the
@@ -201,7 +234,10 @@ impl RuntimeApi {
             Asked::Later => return Ok(None),
             Asked::Free | Asked::Again => {}
         }
-        inner.waiter = Some(sender);
+        match &mut inner.crowd {
+            Some(crowd) => crowd.next(sender)?,
+            None => inner.waiter = Some(sender),
+        }
         drop(inner);
         self.changed.notify_waiters();
         Ok(Some(receiver))
@@ -209,21 +245,38 @@ impl RuntimeApi {
 
     /// The connection went away after an event was sent into it and before it was written.
     fn undeliver(&self, delivery: Delivery) {
-        self.lock().undelivered = Some(delivery);
+        let mut inner = self.lock();
+        match &mut inner.crowd {
+            Some(crowd) => crowd.undeliver(delivery),
+            None => inner.undelivered = Some(delivery),
+        }
     }
 
-    /// The right to send a body. Refused while another one is on its way.
-    fn upload(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Refusal> {
-        self.upload.try_lock().map_err(|_| Refusal {
+    /// The right to send a body. A runtime with one call sends one at a time; another one is
+    /// refused.
+    async fn upload(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        let permit = match self.several {
+            Some(_) => self.uploads.acquire().await.ok(),
+            None => self.uploads.try_acquire().ok(),
+        };
+        permit.ok_or_else(|| Refusal {
             status: 403,
             error_type: "InvalidStateTransition",
             message: "Another request body is still being sent".to_owned(),
         })
     }
 
+    /// Connections that are open at once at most.
+    fn connections(&self) -> usize {
+        CONNECTIONS + 2 * self.several.unwrap_or(0) as usize
+    }
+
     fn may_answer(&self, request_id: &str) -> Result<(), Refusal> {
         let now = self.env.clock.instant();
         let mut inner = self.lock();
+        if let Some(crowd) = &mut inner.crowd {
+            return crowd.may_answer(request_id);
+        }
         inner.machine.may_answer(request_id)?;
         inner.answering.get_or_insert(now);
         Ok(())
@@ -236,6 +289,9 @@ impl RuntimeApi {
 
     fn answer(&self, request_id: &str, answer: Answer) -> Result<(), Refusal> {
         let mut inner = self.lock();
+        if let Some(crowd) = &mut inner.crowd {
+            return crowd.answer(request_id, answer);
+        }
         inner.machine.answer(request_id)?;
         inner.settle_answer(answer);
         Ok(())
@@ -245,6 +301,9 @@ impl RuntimeApi {
     fn begin_stream(&self, request_id: &str) -> Result<Option<mpsc::Sender<Bytes>>, Refusal> {
         let now = self.env.clock.instant();
         let mut inner = self.lock();
+        if let Some(crowd) = &mut inner.crowd {
+            return crowd.begin_stream(request_id);
+        }
         inner.machine.begin_stream(request_id)?;
         inner.answering.get_or_insert(now);
         Ok(inner.stream.take())
@@ -252,6 +311,9 @@ impl RuntimeApi {
 
     fn end_stream(&self, request_id: &str, answer: Answer) -> Result<(), Refusal> {
         let mut inner = self.lock();
+        if let Some(crowd) = &mut inner.crowd {
+            return crowd.end_stream(request_id, answer);
+        }
         inner.machine.end_stream(request_id)?;
         inner.settle_answer(answer);
         drop(inner);
@@ -261,7 +323,13 @@ impl RuntimeApi {
 
     /// A streamed response will not come to its end. Says nothing when it already has.
     fn break_off(&self, request_id: &str) {
-        if self.lock().machine.break_off(request_id).is_ok() {
+        let mut inner = self.lock();
+        if let Some(crowd) = &mut inner.crowd {
+            return crowd.break_off(request_id);
+        }
+        let broke = inner.machine.break_off(request_id).is_ok();
+        drop(inner);
+        if broke {
             self.stream_over.notify_waiters();
         }
     }

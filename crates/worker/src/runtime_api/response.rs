@@ -38,7 +38,7 @@ pub async fn response(
 
 async fn whole(api: &RuntimeApi, id: &str, body: Incoming) -> Result<Reply, Refusal> {
     api.may_answer(id)?;
-    let _one = api.upload()?;
+    let _one = api.upload().await?;
     match Limited::new(body, limits::RESPONSE_PAYLOAD).collect().await {
         Ok(body) => {
             api.answer(id, Answer::Response(body.to_bytes()))?;

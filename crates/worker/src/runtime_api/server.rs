@@ -16,8 +16,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// A runtime needs one connection, each extension two, threads a few more.
-const CONNECTIONS: usize = 48;
 /// AWS: error documents over this are cut; a legitimate one is far smaller.
 const ERROR_BODY: usize = 1024 * 1024;
 /// What is read ahead from a connection: a head with AWS's largest header (64 KB of error cause)
@@ -33,7 +31,7 @@ pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>, metadata: Arc<Me
     loop {
         tokio::select! {
             _ = connections.join_next(), if !connections.is_empty() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+            accepted = listener.accept(), if connections.len() < api.connections() => match accepted {
                 Ok((stream, _)) => {
                     connections.spawn(connection(stream, Arc::clone(&api), Arc::clone(&metadata)));
                 }
@@ -151,7 +149,7 @@ async fn error(
     body: Incoming,
 ) -> Result<Reply, Refusal> {
     api.may_answer(id)?;
-    let _one = api.upload()?;
+    let _one = api.upload().await?;
     let body = error_body(body).await?;
     api.answer(id, Answer::Error { body, error_type: error_type(headers, "Function.Unknown") })?;
     Ok(accepted())
@@ -163,7 +161,7 @@ async fn init_error(
     body: Incoming,
 ) -> Result<Reply, Refusal> {
     api.may_fail_init()?;
-    let _one = api.upload()?;
+    let _one = api.upload().await?;
     let body = error_body(body).await?;
     api.init_error(body, error_type(headers, "Runtime.Unknown"))?;
     Ok(accepted())

@@ -45,7 +45,26 @@ pub fn apply(settings: &mut FunctionSettings, input: &Map<String, Value>) -> Res
             None => settings.echoed.remove(name),
         };
     }
+    log_as_json(settings)?;
     check(settings)
+}
+
+/// AWS: functions on capacity providers log as JSON and no other way.
+fn log_as_json(settings: &mut FunctionSettings) -> Result<(), ApiError> {
+    if !settings.echoed.contains_key("CapacityProviderConfig") {
+        return Ok(());
+    }
+    let logging = settings.echoed.entry("LoggingConfig").or_insert_with(|| json!({}));
+    match logging["LogFormat"].as_str() {
+        Some("JSON") => {}
+        Some(_) => {
+            return Err(invalid(
+                "LogFormat Text is not supported for functions with a capacity provider. Use JSON.",
+            ));
+        }
+        None => logging["LogFormat"] = json!("JSON"),
+    }
+    Ok(())
 }
 
 /// What cannot be together, whichever request brought it.

@@ -1,0 +1,112 @@
+//! One of several calls that an environment has at once.
+//!
+//! AWS: such an environment is never frozen, and a call that times out is told so while its worker
+//! goes on; the worker counts as busy until it has answered. When a program of the environment ends,
+//! all its calls end with it, and it takes no further one.
+
+use super::call::{Begun, CallEnd, failed_for_good};
+use super::environment::Environment;
+use super::process::InitEnd;
+use super::programs::Programs;
+use crate::logs::Event;
+use crate::runtime_api::Delivery;
+use lamplight_model::limits;
+use lamplight_rpc::{After, Invocation, Outcome, StartError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout_at;
+
+/// What a call finds.
+enum Found {
+    /// With how long the initialisation took, for the call that waited for it first.
+    Ready(Arc<Programs>, Option<Duration>),
+    Broken(CallEnd),
+}
+
+impl Environment {
+    pub(super) async fn invoke_beside(&self, call: Invocation) -> Result<Outcome, StartError> {
+        let found = self.await_init().await?;
+        let id = call.request_id.clone();
+        self.capture.begin_beside(&id, call.tail);
+        self.capture.platform(&Event::Start {
+            request_id: &id,
+            version: &self.start.identity.version,
+            trace: call.trace_id.as_deref(),
+            tenant: call.tenant.as_deref(),
+        });
+        let started = self.env.clock.instant();
+        let (end, programs, init) = match found {
+            Found::Broken(end) => (end, None, None),
+            Found::Ready(programs, init) => {
+                let end = self.deliver_beside(&call, &programs).await?;
+                programs.flush(&self.capture).await;
+                (end, Some(programs), init)
+            }
+        };
+        let after = match &end {
+            CallEnd::Answer(_) => After::Free,
+            CallEnd::TimedOut => self.api.give_up(&id).map_or(After::Free, After::Busy),
+            _ => After::Spent,
+        };
+        let told = self.told(&id, end);
+        let deadline = started + self.target.timeout;
+        let Invocation { tenant, trace_id: trace, tail, .. } = call;
+        let begun = Begun { request_id: id, tenant, trace, started, deadline, init, tail };
+        let duration = self.taken(&begun);
+        self.runtime_done(&begun, &told, duration);
+        let request_id = &begun.request_id;
+        let report = &self.measured(&begun, &told, duration);
+        self.capture.platform(&Event::End { request_id });
+        self.capture.platform(&Event::Report { request_id, report });
+        let spent = programs.is_none_or(|programs| programs.has_ended());
+        Ok(Outcome {
+            payload: told.payload,
+            function_error: told.function_error,
+            log_tail: self.capture.end_beside(request_id),
+            after: if spent { After::Spent } else { after },
+        })
+    }
+
+    /// Calls that come together wait for the same initialisation; the first one sees how it ended.
+    async fn await_init(&self) -> Result<Found, StartError> {
+        let mut process = self.process.lock().await;
+        let process = match process.as_mut() {
+            Ok(process) => process,
+            Err(why) => return Ok(Found::Broken(CallEnd::NotStarted(why.clone()))),
+        };
+        let patience = limits::PROVISIONED_INIT.max(self.target.timeout);
+        let init = match self.first_init(process, patience).await? {
+            Some(InitEnd::Ready(duration)) => {
+                // From here on its end is not that of one call.
+                self.watch.set_idle(true);
+                Some(duration)
+            }
+            None if process.has_ended() => return Err(StartError::Gone),
+            None => None,
+            Some(end) => {
+                return failed_for_good(end).map(Found::Broken).ok_or(StartError::Gone);
+            }
+        };
+        Ok(Found::Ready(Arc::clone(&process.programs), init))
+    }
+
+    async fn deliver_beside(
+        &self,
+        call: &Invocation,
+        programs: &Programs,
+    ) -> Result<CallEnd, StartError> {
+        let timeout = self.target.timeout;
+        let deadline = self.env.clock.instant() + timeout;
+        let deadline_ms = self.env.clock.now().plus(timeout).millis();
+        let delivery = Delivery { call: call.clone(), deadline_ms };
+        let mut answer = self.api.deliver_beside(delivery).ok_or(StartError::Gone)?;
+        let waited = timeout_at(deadline.into(), async {
+            tokio::select! {
+                biased;
+                Ok(answer) = &mut answer => CallEnd::Answer(answer),
+                ended = programs.ended() => CallEnd::Exited(ended),
+            }
+        });
+        Ok(waited.await.unwrap_or(CallEnd::TimedOut))
+    }
+}
