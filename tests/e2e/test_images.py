@@ -236,26 +236,13 @@ def test_layers_are_tar_or_gzip(client, images, layers):
     assert caught.value.response["Error"]["Message"] == NOT_SUPPORTED.format(zstd)
 
 
-def config_of(images, directory, password, token_server=None):
-    """A configuration file with the login for a registry."""
-    (directory / "password").write_text(password + "\n")
-    lines = [
-        f'[registry."{images.name}"]',
-        f'username = "{docker_registry.USER}"',
-        f'password_file = "{directory / "password"}"',
-        f'token_server = "{token_server}"' if token_server else "",
-    ]
-    return "\n".join(lines)
-
-
 @pytest.mark.parametrize("auth", ["basic", "token"])
 def test_a_registry_lets_in_who_has_the_password(own_server, layers, tmp_path, auth):
     with docker_registry.DockerRegistry(auth) as images:
         digest = images.push("app", "good", layers, **CONFIG)["digest"]
         image = f"{images.name}/app:good"
-        tokens = images.tokens and images.tokens.name
         good = docker_registry.PASSWORD
-        server = own_server(config=config_of(images, tmp_path, good, tokens))
+        server = own_server(config=images.login(tmp_path))
         client = aws.client(server.access())
         name = create(client, image)
         assert call(client, name)[0][2] == "yes"
@@ -265,8 +252,7 @@ def test_a_registry_lets_in_who_has_the_password(own_server, layers, tmp_path, a
         server.stop()
 
         missing = f"Source image {image} does not exist. Provide a valid source image."
-        wrong = config_of(images, tmp_path, "water", tokens)
-        for config in (wrong, ""):
+        for config in (images.login(tmp_path, "water"), ""):
             server = own_server(config=config)
             client = aws.client(server.access())
             with pytest.raises(ClientError) as caught:

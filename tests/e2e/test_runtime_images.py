@@ -187,6 +187,21 @@ def test_what_is_no_runtime_is_not_installed(own_server, images):
     ]
 
 
+def test_a_runtime_comes_from_behind_a_password(own_server, tmp_path):
+    server = own_server(start=False)
+    at = ("--data-dir", server.data_dir)
+    with docker_registry.DockerRegistry("token") as images:
+        start = registry.layer({"var/runtime/bootstrap": "x"})
+        pinned = f"{images.name}/base@{images.push('base', '1', [start])['digest']}"
+        arguments = ("runtime", "install", RUNTIME, "--from", f"{images.name}/base:1", *at)
+        assert "cannot be pulled" in lamplight(*arguments, fails=True)
+        config = tmp_path / "lamplight.toml"
+        config.write_text(images.login(tmp_path))
+        told = lamplight(*arguments, "--config", config)
+        assert f"{RUNTIME} is installed: {pinned}" in told
+        assert docker_registry.PASSWORD not in told.split()
+
+
 def test_process_mode_has_no_installed_images(own_server, images):
     server = own_server(isolation="process")
     at = ("--data-dir", server.data_dir)

@@ -106,6 +106,15 @@ class DockerRegistry:
         connection.close()
         return answer.status, dict(answer.getheaders()), text
 
+    def login(self, directory, password=PASSWORD):
+        """The configuration by which a server gets in; the password is kept in `directory`."""
+        path = directory / "password"
+        path.write_text(password + "\n")
+        lines = [f'[registry."{self.name}"]', f'username = "{USER}"', f'password_file = "{path}"']
+        if self.tokens:
+            lines.append(f'token_server = "{self.tokens.name}"')
+        return "\n".join(lines) + "\n"
+
     def blob(self, repository, content, kind):
         content = content if isinstance(content, bytes) else json.dumps(content).encode()
         status, headers, text = self.request("POST", f"/v2/{repository}/blobs/uploads/")

@@ -82,3 +82,42 @@ async fn nobody_waits_for_ever_behind_slow_pulls() {
     let told = registries.pull("127.0.0.1:1/app:1", "x86_64").await.err().unwrap();
     assert!(told.to_string().starts_with("Too many container images"), "{told}");
 }
+
+/// Asks everybody for a password, lets nobody in, and keeps what it was told.
+async fn closed(env: &Env) -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    env.tasks.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).await.unwrap_or(0);
+            let text = String::from_utf8_lossy(&request[..length]).to_lowercase();
+            let header = text.lines().find(|line| line.starts_with("authorization:"));
+            heard.lock().unwrap().push(header.unwrap_or_default().to_owned());
+            let answer = "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\
+                          Content-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (place, told)
+}
+
+#[tokio::test]
+async fn a_password_is_for_its_own_registry() {
+    let env = Env::system();
+    let (place, told) = closed(&env).await;
+    let (other, other_told) = closed(&env).await;
+    let login = Some(Login { username: "lamp".into(), password: "oil".into() });
+    let access = BTreeMap::from([(place.clone(), Access { login, token_server: None })]);
+    let registries = Registries::new(&env, access);
+    for name in [&place, &other] {
+        let name = Name::parse(&format!("{name}/app:1")).unwrap();
+        let error = registries.bundle(&name, "x86_64").await.unwrap_err();
+        assert!(matches!(error, PullError::Denied), "{error}");
+    }
+    // Nothing before it was asked for, and once.
+    assert_eq!(*told.lock().unwrap(), ["", "authorization: basic bgftcdpvaww="]);
+    assert_eq!(*other_told.lock().unwrap(), [""]);
+}
