@@ -80,8 +80,13 @@ def handler(event, context):
         context.step(lambda _: "before", name="before")
         context.wait(seconds(event["seconds"]), name="long")
         return context.step(lambda _: "after", name="after")
+    if what == "slow":
+        return context.step(lambda _: time.sleep(event["seconds"]) or "slept", name="sleep")
     if what == "die":
-        os._exit(1)
+        if not os.path.exists("/tmp/died"):
+            open("/tmp/died", "w").close()
+            os._exit(1)
+        return "alive"
     if what == "many":
         return sum(context.step(lambda _, n=n: n, name=f"n{n}") for n in range(event["steps"]))
     if what == "ask":
@@ -412,6 +417,22 @@ def test_an_execution_stays_with_its_version(client, role):
     wait_until(lambda: gone(client, arn), "the executions to go", 30)
 
 
+def test_an_environment_that_dies_is_replaced(client, everything):
+    result, answer = call(client, everything, {"do": "die"})
+    assert result == "alive"
+    completed = [
+        event["InvocationCompletedDetails"]
+        for event in durable.events(client, answer["DurableExecutionArn"])
+        if event["EventType"] == "InvocationCompleted"
+    ]
+    assert ["Error" in invocation for invocation in completed] == [True, False]
+
+
+def test_many_at_once(client, everything):
+    arns = [begin(client, everything, {"do": "wait", "seconds": 1}) for _ in range(8)]
+    assert {ended(client, arn)["Status"] for arn in arns} == {"SUCCEEDED"}
+
+
 def test_executions_come_through_a_crash(own_server):
     server = own_server()
     client = server.client()
@@ -421,11 +442,15 @@ def test_executions_come_through_a_crash(own_server):
     id = callback_id(client, asked)
     event = {"do": "invoke", "target": name, "payload": {"do": "wait", "seconds": 4}}
     chained = begin(client, name, event)
+    working = begin(client, name, {"do": "slow", "seconds": 3})
     wait_until(lambda: "WaitStarted" in kinds(client, waiting), "the wait", 30)
     wait_until(lambda: "ChainedInvokeStarted" in kinds(client, chained), "the call", 30)
+    wait_until(lambda: "StepStarted" in kinds(client, working), "the work", 30)
     server.kill()
     server.start()
     client = server.client()
+    # An invocation that was cut off is made again.
+    assert json.loads(ended(client, working)["Result"]) == "slept"
     assert json.loads(ended(client, waiting)["Result"]) == "after"
     # What was done before the crash was not done again.
     assert kinds(client, waiting).count("StepSucceeded") == 2

@@ -22,6 +22,8 @@ use tokio::sync::Semaphore;
 const AT_ONCE: usize = 32;
 /// The clock may be set, so nobody sleeps for longer.
 const NAP: Duration = Duration::from_secs(30);
+/// What cannot be read or written is tried again after so long, in milliseconds.
+const AGAIN: i64 = 30_000;
 /// Of a chained invoke, bytes.
 const OUTPUT: usize = super::checkpoint::PAYLOAD;
 
@@ -65,7 +67,7 @@ async fn look_at(core: &Arc<Core>, arn: &ExecutionArn) {
     };
     if let Err(error) = looked {
         tracing::warn!(%arn, %error, "an execution cannot go on; it is tried again");
-        core.arm(&arn.id, core.now().saturating_add(5_000));
+        core.arm(&arn.id, core.now().saturating_add(AGAIN));
     }
 }
 
