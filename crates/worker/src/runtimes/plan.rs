@@ -18,6 +18,7 @@ pub const IMAGE_BOOTSTRAP: &str = "/var/runtime/bootstrap";
 const LANG: &str = "/var/lang";
 const RUNTIME: &str = "/var/runtime";
 const JARS: &str = "/var/runtime/lib";
+const LAYERS: &str = "/opt/java/lib";
 const JAVA_MAIN: &str = "com.amazonaws.services.lambda.runtime.api.client.AWSLambda";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,7 +209,12 @@ impl RuntimePlan {
                 command.iter().cloned().chain(handler).collect()
             }
             (Start::Java { inside, jars, .. }, _) => {
-                let path: Vec<_> = jars.iter().map(|j| located(&format!("{JARS}/{j}"))).collect();
+                let jars = jars.iter().map(|jar| located(&format!("{JARS}/{jar}")));
+                // The client looks into `/opt/java` by that name. Where layers are elsewhere, their
+                // libraries are given to the JVM itself.
+                let layers = located(LAYERS);
+                let layers = (layers != LAYERS).then(|| format!("{layers}/*"));
+                let path: Vec<_> = jars.chain(layers).collect();
                 let major = self.version.map_or(0, |version| version.major);
                 java((located(inside), major), &path.join(":"), wanted)
             }

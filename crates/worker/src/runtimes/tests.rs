@@ -133,6 +133,9 @@ async fn java_needs_its_client_and_minds_the_memory() {
     assert_eq!(argv[argv.len() - 3], path.join(":"));
     assert_eq!(argv.last().unwrap(), "app.handler");
     assert_eq!(plan.version("java21"), "java:21.v4");
+    let elsewhere = |inside: &str| PathBuf::from(inside.replace("/opt", "/layers"));
+    let argv = plan.argv(&elsewhere, WANTED);
+    assert!(argv[argv.len() - 3].ends_with(":/layers/java/lib/*"));
     let newer = runtimes.find("java25").unwrap();
     assert_eq!(newer.version("java25"), "java:25.v0");
     let argv = newer.argv(&|inside| PathBuf::from(inside), WANTED);
