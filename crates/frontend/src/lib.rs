@@ -22,7 +22,7 @@ pub use server::serve;
 
 use lamplight_env::Env;
 use lamplight_rpc::{
-    Catalog, CodeSource, Documents, DurableExecutions, Images, Layers, Manager, Objects,
+    Catalog, CodeSource, Documents, DurableExecutions, EventQueue, Images, Layers, Manager, Objects,
 };
 use lamplight_services::iam::Iam;
 use lamplight_services::logs::Logs;
@@ -56,6 +56,7 @@ pub struct Parts {
     /// The way of every call; an [`lamplight_rpc::Invoker`] for the rest of the server.
     pub functions: Arc<Functions>,
     pub durable: Arc<dyn DurableExecutions>,
+    pub events: Arc<dyn EventQueue>,
     pub logs: Arc<Logs>,
     pub iam: Arc<Iam>,
     pub sqs: Arc<Sqs>,

@@ -12,6 +12,7 @@ use lamplight_control::layers::StoredLayers;
 use lamplight_control::manager::{self, EnvironmentManager};
 use lamplight_control::placement::OneMachine;
 use lamplight_env::{Env, Tasks, faults};
+use lamplight_events::{self as events, Events, Routes};
 use lamplight_frontend::auth::{Caller, Keys};
 use lamplight_frontend::{Auth, Downloads, FunctionDocuments, Functions, Guests, Options, Parts};
 use lamplight_model::{FunctionRef, Scope};
@@ -173,7 +174,19 @@ impl Server {
             counting,
             manager: Arc::clone(&manager) as _,
             durable: Arc::clone(&durable) as _,
+            documents: Arc::clone(&documents),
         });
+        let events = Events::load(events::Parts {
+            env: front_env.clone(),
+            options: config.events.clone(),
+            queue: Arc::clone(&store.meta) as _,
+            invoker: Arc::clone(&functions) as _,
+            catalog: Arc::clone(&catalog) as _,
+            documents: Arc::clone(&documents),
+            routes: Routes::default(),
+        })
+        .await
+        .context("the queued events cannot be read")?;
         let parts = Arc::new(Parts {
             options: Options {
                 region: config.region.clone(),
@@ -193,6 +206,7 @@ impl Server {
             manager,
             functions: Arc::clone(&functions),
             durable: Arc::clone(&durable) as _,
+            events: events.queue(),
             logs,
             downloads: Downloads::new(&*env.random),
             env: front_env,
@@ -204,6 +218,7 @@ impl Server {
         let functions_of = Arc::clone(&catalog);
         let resolve = move |function: &FunctionRef| functions_of.resolve(function);
         durable.go_on(Ways { resolve: Box::new(resolve), invoker: functions });
+        events.start();
         front.spawn(lamplight_frontend::serve(listener, parts));
         let server = Self {
             address,

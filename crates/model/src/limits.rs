@@ -8,6 +8,8 @@ pub const SYNC_PAYLOAD: usize = 6 * 1024 * 1024;
 pub const RESPONSE_PAYLOAD: usize = 6_291_556;
 /// What a function may stream. AWS: 200 MB since 2025-07.
 pub const STREAMED_RESPONSE: usize = 200 * 1024 * 1024;
+/// The payload of an event. AWS: 1 MB since 2025-10.
+pub const EVENT_PAYLOAD: usize = 1024 * 1024;
 /// The base64 text of `X-Amz-Client-Context`.
 pub const CLIENT_CONTEXT: usize = 3_583;
 /// The name of a function without ARN and qualifier, in characters.

@@ -6,6 +6,11 @@ use serde_json::Value;
 use std::sync::Arc;
 use thiserror::Error;
 
+/// The kind of what PutFunctionEventInvokeConfig stores, by qualifier.
+pub const EVENT_INVOKE: &str = "event-invoke-config";
+/// The kind of what PutFunctionRecursionConfig stores.
+pub const RECURSION: &str = "recursion-config";
+
 /// Names one document. Listings are by owner, then id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DocumentKey {

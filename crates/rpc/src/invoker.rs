@@ -67,6 +67,12 @@ pub enum InvokeError {
     Refused(#[from] CatalogError),
     #[error(transparent)]
     Throttled(#[from] Throttled),
+    /// It has called itself so often in this chain of calls that it is taken for a loop.
+    #[error(
+        "Lambda has detected your function being invoked in a recursive loop with other Amazon Web \
+         Services resources and stopped your function's invocation."
+    )]
+    Recursive(FunctionRef),
     /// No environment of `version` took the call.
     #[error("{error}")]
     Start { version: Qualifier, error: StartError },

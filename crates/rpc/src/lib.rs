@@ -5,6 +5,7 @@ mod catalog;
 mod documents;
 mod durable;
 mod environment;
+mod events;
 mod guests;
 mod images;
 mod invoker;
@@ -17,7 +18,8 @@ pub use catalog::{
     Listing, NewFunction, Publication, PublishTo, SettingsChange, TagsChange, Usage,
 };
 pub use documents::{
-    Belongings, Document, DocumentError, DocumentKey, Documents, Expected, Given, Labels,
+    Belongings, Document, DocumentError, DocumentKey, Documents, EVENT_INVOKE, Expected, Given,
+    Labels, RECURSION,
 };
 pub use durable::{
     CallbackAnswer, DurableError, DurableExecutions, ErrorObject, ExecutionArn, ExecutionFilter,
@@ -26,6 +28,10 @@ pub use durable::{
 pub use environment::{
     After, Assignment, CHUNK, Counting, Ended, EnvironmentId, Invocation, Manager, Outcome,
     Outdated, Placement, PrepareError, Prepared, Provisioning, Slot, StartError, Throttled, Worker,
+};
+pub use events::{
+    Content, Delivery, DeliveryError, Destinations, Event, EventDesk, EventPage, EventQueue,
+    EventRefused, EventStage,
 };
 pub use guests::{Guests, RoleCredentials};
 pub use images::{ImageError, Images, PulledImage};

@@ -206,6 +206,9 @@ pub trait Queue: Send + Sync {
     /// Those of `queue` and of the queues below it that are not empty, by name.
     async fn depths(&self, queue: &Key, now: Timestamp) -> Result<Vec<Depth>, StoreError>;
 
+    /// When the next message can be given out: of one that is leased, when its lease runs out.
+    async fn next_due(&self, queue: &Key) -> Result<Option<Timestamp>, StoreError>;
+
     /// Ends all leases in `queue` and below it, for an owner that knows that nobody works there.
     async fn reclaim(&self, queue: &Key, now: Timestamp) -> Result<u64, StoreError>;
 

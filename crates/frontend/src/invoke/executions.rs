@@ -1,5 +1,6 @@
 //! Calls of durable functions: each starts an execution, or finds the one that its name has started.
 
+use super::event::check_size;
 use super::{dry_run, trace};
 use crate::Parts;
 use crate::api::Request;
@@ -16,8 +17,6 @@ use std::time::Duration;
 
 /// AWS: how long somebody may wait for an execution.
 const SYNCHRONOUS: Duration = Duration::from_secs(15 * 60);
-/// AWS: an event that nobody waits for, bytes.
-const EVENT: usize = 1024 * 1024;
 
 /// Invoke of a durable function.
 pub async fn invoke(
@@ -40,14 +39,8 @@ pub async fn invoke(
             "You cannot synchronously invoke a durable function with an executionTimeout greater than 15 minutes.",
         ));
     }
-    if !synchronous && payload.len() > EVENT {
-        return Err(ApiError::new(
-            "RequestTooLargeException",
-            format!(
-                "{} byte payload is too large for the Event invocation type (limit {EVENT} bytes)",
-                payload.len()
-            ),
-        ));
+    if !synchronous {
+        check_size(payload.len())?;
     }
     let trace_id = trace::given(&request.head.headers);
     let new = NewExecution {

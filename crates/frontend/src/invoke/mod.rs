@@ -3,13 +3,16 @@
 //! Nothing here waits for the store. A caller that hangs up does not end the call: it runs on, is
 //! logged, and gives back what it held.
 
+mod event;
 mod executions;
+mod lineage;
 mod outlive;
 mod running;
 mod stream;
 mod trace;
 mod way;
 
+pub use event::invoke_async;
 pub use stream::invoke_with_response_stream;
 pub use way::Functions;
 
@@ -30,6 +33,9 @@ pub async fn invoke(request: &Request<'_>) -> Result<Output, ApiError> {
     if let Some(settings) = asked.target.durable {
         let called = (&asked.function, &*asked.target, settings);
         return executions::invoke(request, called, &asked.payload).await;
+    }
+    if request.input.get("InvocationType").and_then(Value::as_str) == Some("Event") {
+        return event::accept(request, asked, "StatusCode").await;
     }
     let Some(admitted) = check(request, asked)? else { return Ok(dry_run()) };
     let parts = request.parts;
@@ -58,17 +64,8 @@ fn check(request: &Request<'_>, asked: Asked) -> Result<Option<Admitted>, ApiErr
     let Asked { function, target, payload } = asked;
     let member = |name: &str| request.input.get(name).and_then(Value::as_str);
     let tenant = member("TenantId");
-    match member("InvocationType").unwrap_or("RequestResponse") {
-        "RequestResponse" => {}
-        "DryRun" => return Ok(None),
-        other => {
-            return Err(ApiError::new(
-                "InvalidParameterValueException",
-                format!(
-                    "InvocationType {other} is not supported by this server yet. Use RequestResponse."
-                ),
-            ));
-        }
+    if member("InvocationType") == Some("DryRun") {
+        return Ok(None);
     }
     if member("DurableExecutionName").is_some() {
         return Err(invalid("Only calls of durable functions can have a DurableExecutionName."));
@@ -129,6 +126,9 @@ fn invoke_error(error: InvokeError) -> ApiError {
     match error {
         InvokeError::Refused(error) => catalog_error(error),
         InvokeError::Throttled(error) => throttled(error),
+        recursive @ InvokeError::Recursive(_) => {
+            ApiError::new("RecursiveInvocationException", recursive.to_string())
+        }
         InvokeError::Start { error, .. } => start_error(error),
     }
 }

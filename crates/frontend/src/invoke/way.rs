@@ -5,14 +5,15 @@
 
 use super::executions;
 use super::outlive::Outlive;
-use super::trace;
+use super::{lineage, trace};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_env::{Env, Tasks, faults};
-use lamplight_model::{DurableSettings, FunctionRef, Target};
+use lamplight_model::{DurableSettings, FunctionArn, FunctionRef, Target};
 use lamplight_rpc::{
-    After, Call, Catalog, CatalogError, Counting, DurableError, DurableExecutions, Invocation,
-    InvokeError, Invoked, Invoker, Manager, NewExecution, Slot, StartError,
+    After, Call, Catalog, CatalogError, Counting, DocumentKey, Documents, DurableError,
+    DurableExecutions, Invocation, InvokeError, Invoked, Invoker, Manager, NewExecution, RECURSION,
+    Slot, StartError,
 };
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub struct Functions {
     pub counting: Arc<dyn Counting>,
     pub manager: Arc<dyn Manager>,
     pub durable: Arc<dyn DurableExecutions>,
+    pub documents: Arc<dyn Documents>,
 }
 
 /// A call that has found its function and its unit of concurrency.
@@ -58,10 +60,25 @@ impl Functions {
         Err(CatalogError::Invalid(refused.to_owned()))
     }
 
+    pub fn new_trace(&self) -> String {
+        trace::new(self.env.clock.now().seconds(), &*self.env.random)
+    }
+
+    /// Whether somebody has said that this function loops on purpose.
+    fn may_loop(&self, function: &FunctionRef) -> bool {
+        let FunctionArn { scope, name } = &function.function;
+        let config = self.documents.get(&DocumentKey::only(RECURSION, scope, name));
+        config.is_some_and(|config| config.body["RecursiveLoop"] == "Allow")
+    }
+
     /// `target` is what the call was resolved to.
     pub fn admit(&self, target: Arc<Target>, call: Call) -> Result<Admitted, InvokeError> {
+        let trace_id = call.trace_id.unwrap_or_else(|| self.new_trace());
+        let (trace_id, hops) = lineage::extend(&trace_id, &call.function.function.to_string());
+        if hops > lineage::HOPS && !self.may_loop(&call.function) {
+            return Err(InvokeError::Recursive(call.function));
+        }
         let slot = self.counting.admit(&target.function)?;
-        let new_trace = || trace::new(self.env.clock.now().seconds(), &*self.env.random);
         let call = Invocation {
             request_id: call.request_id,
             // AWS: a call without a payload is an empty event.
@@ -71,7 +88,7 @@ impl Functions {
             },
             invoked_arn: call.function.arn(),
             client_context: call.client_context,
-            trace_id: Some(call.trace_id.unwrap_or_else(new_trace)),
+            trace_id: Some(trace_id),
             tenant: call.tenant,
             tail: call.tail,
             stream: call.stream,

@@ -17,6 +17,7 @@ pub struct File {
     pub account: Option<String>,
     pub region: Option<String>,
     pub functions: Functions,
+    pub events: Events,
     pub iam: Iam,
     pub network: Network,
     pub s3: S3,
@@ -33,6 +34,17 @@ pub struct Functions {
     pub idle_environments: Option<usize>,
     pub concurrent_executions: Option<u32>,
     pub availability_zone: Option<String>,
+}
+
+/// Calls that nobody waits for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// Before the second and the third attempt.
+    pub retry_seconds: Option<[f64; 2]>,
+    pub record_hours: Option<u64>,
+    pub records: Option<u64>,
+    pub queued: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

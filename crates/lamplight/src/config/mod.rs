@@ -34,6 +34,7 @@ pub struct Config {
     pub concurrent_executions: u32,
     /// What functions are told; one of their region where absent.
     pub zone: Option<String>,
+    pub events: lamplight_events::Options,
     pub runtimes: BTreeMap<String, PathBuf>,
     pub s3: Option<S3>,
     /// What is to fail on purpose: [`lamplight_env::faults`].
@@ -82,6 +83,7 @@ pub fn load(args: &ServeArgs) -> Result<Config> {
             .concurrent_executions
             .unwrap_or(limits::CONCURRENT_EXECUTIONS),
         zone: zone(file.functions.availability_zone)?,
+        events: events(&file.events)?,
         runtimes: file.runtimes,
         faults: args.faults.clone(),
         registries: Registries(file.registry),
@@ -114,6 +116,20 @@ fn address(text: &str) -> Result<SocketAddr> {
     numeric.parse().with_context(|| {
         format!("\"{text}\" is no address to listen on: give HOST:PORT with a numeric host, for example 127.0.0.1:4566")
     })
+}
+
+fn events(events: &file::Events) -> Result<lamplight_events::Options> {
+    let mut options = lamplight_events::Options::default();
+    for (retry, seconds) in options.retries.iter_mut().zip(events.retry_seconds.iter().flatten()) {
+        *retry = Duration::try_from_secs_f64(*seconds)
+            .with_context(|| format!("events.retry_seconds: {seconds} is no time to wait"))?;
+    }
+    options.kept = events
+        .record_hours
+        .map_or(options.kept, |hours| Duration::from_secs(hours.saturating_mul(3600)));
+    options.records = events.records.unwrap_or(options.records);
+    options.queued = events.queued.unwrap_or(options.queued);
+    Ok(options)
 }
 
 fn egress(network: file::Network) -> Result<Egress> {

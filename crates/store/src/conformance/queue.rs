@@ -55,6 +55,8 @@ async fn leases_and_receipts(queue: &dyn Queue) {
     let rest = queue.lease(&q, ask(9, 30), at(5)).await.unwrap();
     assert_eq!(names(&rest), ["two", "later"], "those due for longest first");
     assert_eq!(queue.lease(&q, ask(9, 60), at(29)).await.unwrap(), []);
+    assert_eq!(queue.next_due(&q).await.unwrap(), Some(at(30)));
+    assert_eq!(queue.next_due(&key(&["q"])).await.unwrap(), None);
     queue.apply(vec![Step::Extend { receipt: one.receipt, until: at(90) }], at(6)).await.unwrap();
     queue.apply(vec![Step::Done(rest[0].receipt)], at(6)).await.unwrap();
     let again = queue.lease(&q, ask(9, 60), at(30)).await.unwrap();

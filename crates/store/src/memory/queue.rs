@@ -242,6 +242,10 @@ impl Queue for MemoryQueues {
         }))
     }
 
+    async fn next_due(&self, queue: &Key) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.with(|state| state.of(queue).map(|m| m.due).min()))
+    }
+
     async fn reclaim(&self, queue: &Key, now: Timestamp) -> Result<u64, StoreError> {
         let ended = self.with(|state| {
             let messages = state.messages.values_mut().map(|row| &mut row.message);

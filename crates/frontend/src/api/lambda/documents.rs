@@ -12,16 +12,15 @@ use lamplight_rpc::{
     Belongings, Document, DocumentError, DocumentKey, Documents, DurableError, DurableExecutions,
     Expected, Given,
 };
+pub use lamplight_rpc::{EVENT_INVOKE, RECURSION};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 pub const URL: &str = "url-config";
-pub const EVENT_INVOKE: &str = "event-invoke-config";
 pub const RUNTIME_MANAGEMENT: &str = "runtime-management-config";
 /// How far a version on Managed Instances may scale.
 pub const SCALING: &str = "function-scaling-config";
-pub const RECURSION: &str = "recursion-config";
 /// Which code signing configuration a function has.
 pub const SIGNED_BY: &str = "function-code-signing-config";
 pub const CODE_SIGNING: &str = "code-signing-config";

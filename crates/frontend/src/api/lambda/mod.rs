@@ -85,6 +85,7 @@ pub const OPERATIONS: &[&str] = &[
     "GetResourcePolicy",
     "GetRuntimeManagementConfig",
     "Invoke",
+    "InvokeAsync",
     "InvokeWithResponseStream",
     "ListAliases",
     "ListCapacityProviders",
@@ -174,6 +175,7 @@ async fn answer(operation: &str, request: &Request<'_>) -> Result<Output, ApiErr
         "GetResourcePolicy" => policies::get_whole(request).await,
         "GetRuntimeManagementConfig" => upkeep::get_runtime_management(request),
         "Invoke" => invoke::invoke(request).await,
+        "InvokeAsync" => invoke::invoke_async(request).await,
         "ListAliases" => aliases::list(request).await,
         "ListCodeSigningConfigs" => code_signing::list(request),
         "ListEventSourceMappings" => event_sources::list(request),
@@ -301,7 +303,7 @@ pub fn catalog_error(error: CatalogError) -> ApiError {
     }
 }
 
-fn unavailable(cause: &str) -> ApiError {
+pub fn unavailable(cause: &str) -> ApiError {
     tracing::error!(cause, "changes cannot be stored");
     ApiError::new(
         "ServiceException",

@@ -55,6 +55,11 @@ impl Queue for Sqlite {
         self.read(move |connection| rows::depths(connection, &queue, now)).await
     }
 
+    async fn next_due(&self, queue: &Key) -> Result<Option<Timestamp>, StoreError> {
+        let queue = queue.clone();
+        self.read(move |connection| rows::next_due(connection, &queue)).await
+    }
+
     async fn reclaim(&self, queue: &Key, now: Timestamp) -> Result<u64, StoreError> {
         let reclaimed = queue.clone();
         let ended = self.write(move |writer| writer.reclaim(&reclaimed, now).map(Ok)).await?;

@@ -181,3 +181,13 @@ pub fn depths(
     };
     collect().map_err(read_error)?.into_iter().map(depth).collect()
 }
+
+pub fn next_due(connection: &Connection, queue: &Key) -> Result<Option<Timestamp>, StoreError> {
+    connection
+        .prepare_cached(
+            "SELECT min(due) FROM message WHERE queue = (SELECT id FROM queue WHERE name = ?1)",
+        )
+        .and_then(|mut statement| statement.query_row([queue.encoded()], |row| row.get(0)))
+        .map(|due: Option<i64>| due.map(Timestamp::from_millis))
+        .map_err(read_error)
+}

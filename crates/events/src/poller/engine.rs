@@ -1,0 +1,273 @@
+//! Leases messages of many lanes, has them worked on, and settles: the driver around [`Lanes`].
+//!
+//! Level-triggered: hints only make it quicker. It looks through the store when it starts, when it
+//! has missed a hint, and from time to time.
+
+use super::lanes::{Lanes, Limits, Turn, Verdict};
+use crate::clock::Steady;
+use async_trait::async_trait;
+use lamplight_env::{Tasks, Timestamp};
+use lamplight_store::{Ask, Key, Message, NewMessage, Queue, Receipt, Step, StoreError};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::{Notify, broadcast};
+
+/// How long a message is leased; it is renewed while it is worked on.
+pub const LEASE: Duration = Duration::from_secs(120);
+const RENEW: Duration = Duration::from_secs(40);
+/// Between two looks through the store.
+const LOOK: Duration = Duration::from_secs(60);
+/// Between two looks at the windows.
+const WIDEN: Duration = Duration::from_millis(250);
+/// Between attempts to write an outcome that the store does not take.
+const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+
+/// What is to be written of a message, in one transaction.
+pub struct Settlement {
+    pub steps: Vec<Step>,
+    pub verdict: Verdict,
+    /// Whether the message has left its lane.
+    pub left: bool,
+}
+
+/// What is done with a message.
+#[async_trait]
+pub trait Work: Send + Sync {
+    async fn work(&self, message: &Message) -> Settlement;
+
+    /// A message has left its lane; its body had so many bytes.
+    fn left(&self, _lane: &Key, _bytes: usize) {}
+}
+
+pub struct Engine {
+    queue: Arc<dyn Queue>,
+    root: Key,
+    work: Arc<dyn Work>,
+    tasks: Tasks,
+    clock: Steady,
+    lanes: Mutex<Lanes>,
+    nudge: Notify,
+}
+
+impl Engine {
+    pub fn new(
+        (queue, root): (Arc<dyn Queue>, Key),
+        work: Arc<dyn Work>,
+        (tasks, clock): (Tasks, Steady),
+        limits: Limits,
+    ) -> Arc<Self> {
+        let lanes = Mutex::new(Lanes::new(limits));
+        Arc::new(Self { queue, root, work, tasks, clock, lanes, nudge: Notify::new() })
+    }
+
+    /// A place for a message that is about to be stored with a lease of [`LEASE`]. Must be followed
+    /// by [`Engine::take_over`] or [`Engine::give_back`].
+    pub fn reserve(&self, lane: &Key, bytes: usize) -> bool {
+        self.lanes().reserve(lane, bytes)
+    }
+
+    pub fn give_back(&self, lane: &Key, bytes: usize) {
+        self.lanes().finished(lane, bytes, Verdict::Fine, self.clock.now());
+        self.nudge.notify_one();
+    }
+
+    /// Works on a message that was stored with a lease.
+    pub fn take_over(self: &Arc<Self>, lane: &Key, message: NewMessage, receipt: Receipt) {
+        let now = self.clock.now();
+        self.start(Message {
+            receipt,
+            queue: lane.clone(),
+            name: message.name,
+            body: message.body,
+            state: message.state,
+            group: message.group,
+            sent: now,
+            first_leased: Some(now),
+            due: message.lease.unwrap_or(now),
+            leased: true,
+        });
+    }
+
+    /// Until the stop signal; what is worked on then goes on to its end.
+    pub async fn run(self: Arc<Self>) {
+        let mut stop = self.tasks.stop_signal();
+        let mut hints = self.queue.hints();
+        let mut look_at = self.clock.now();
+        loop {
+            let now = self.clock.now();
+            if now >= look_at {
+                look_at = now.plus(if self.look().await { LOOK } else { Duration::from_secs(1) });
+            }
+            self.lease_what_is_next();
+            let (alarm, busy) = {
+                let lanes = self.lanes();
+                (lanes.alarm(), lanes.is_busy())
+            };
+            let until = alarm.map_or(look_at, |alarm| alarm.min(look_at));
+            let wait = until.millis().saturating_sub(self.clock.now().millis());
+            let mut wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0).max(1));
+            if busy {
+                wait = wait.min(WIDEN);
+            }
+            tokio::select! {
+                () = stop.stopped() => return,
+                () = self.nudge.notified() => {}
+                () = tokio::time::sleep(wait) => {
+                    if busy {
+                        self.lanes().widen();
+                    }
+                }
+                hint = hints.recv() => match hint {
+                    Ok(lane) => self.hinted(&lane),
+                    Err(broadcast::error::RecvError::Lagged(_)) => look_at = now,
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+            }
+        }
+    }
+
+    fn hinted(&self, lane: &Key) {
+        let ours = lane.segments().next() == self.root.segments().next();
+        if ours && lane.segments().count() > 1 {
+            let now = self.clock.now();
+            self.lanes().hint(lane, now, now);
+        }
+    }
+
+    /// Whether the store could be read.
+    async fn look(&self) -> bool {
+        let now = self.clock.now();
+        match self.queue.depths(&self.root, now).await {
+            Ok(depths) => {
+                let mut lanes = self.lanes();
+                for depth in depths {
+                    lanes.hint(&depth.queue, depth.next_due, now);
+                }
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the queues cannot be looked through");
+                false
+            }
+        }
+    }
+
+    fn lease_what_is_next(self: &Arc<Self>) {
+        loop {
+            let Some(turn) = self.lanes().next(self.clock.now()) else { return };
+            let engine = Arc::clone(self);
+            self.tasks.spawn(async move { engine.lease(turn).await });
+        }
+    }
+
+    async fn lease(self: &Arc<Self>, turn: Turn) {
+        let now = self.clock.now();
+        let ask = Ask {
+            messages: turn.messages,
+            bytes: turn.bytes,
+            in_order: false,
+            until: now.plus(LEASE),
+        };
+        let leased = self.queue.lease(&turn.lane, ask, now).await;
+        let (messages, next) = match leased {
+            Ok(messages) if messages.len() == turn.messages => (messages, None),
+            Ok(messages) => match self.queue.next_due(&turn.lane).await {
+                Ok(next) => (messages, next),
+                Err(_) => (messages, Some(now.plus(SETTLE_AGAIN))),
+            },
+            Err(error) => {
+                tracing::warn!(%error, lane = %turn.lane, "nothing can be leased");
+                (Vec::new(), Some(now.plus(SETTLE_AGAIN)))
+            }
+        };
+        let sizes: Vec<usize> = messages.iter().map(|message| message.body.len()).collect();
+        self.lanes().leased(&turn, &sizes, next, self.clock.now());
+        for message in messages {
+            self.start(message);
+        }
+        self.nudge.notify_one();
+    }
+
+    fn start(self: &Arc<Self>, message: Message) {
+        let engine = Arc::clone(self);
+        self.tasks.spawn(async move { engine.work_on(message).await });
+    }
+
+    async fn work_on(&self, message: Message) {
+        let settlement = self.renewing(&message).await;
+        let (verdict, left) = (settlement.verdict, settlement.left);
+        let again = settlement.steps.iter().find_map(|step| match step {
+            Step::Retry { due, .. } => Some(*due),
+            _ => None,
+        });
+        let settled = self.settle(&message, settlement.steps).await;
+        let bytes = message.body.len();
+        if settled && left {
+            self.work.left(&message.queue, bytes);
+        }
+        let now = self.clock.now();
+        let mut lanes = self.lanes();
+        if let Some(due) = again {
+            lanes.hint(&message.queue, due, now);
+        }
+        lanes.finished(&message.queue, bytes, verdict, now);
+        drop(lanes);
+        self.nudge.notify_one();
+    }
+
+    /// There is something in a lane, or will be.
+    pub fn hint(&self, lane: &Key, due: Timestamp) {
+        self.lanes().hint(lane, due, self.clock.now());
+        self.nudge.notify_one();
+    }
+
+    /// Works on the message, and holds it as long as that takes.
+    async fn renewing(&self, message: &Message) -> Settlement {
+        let mut work = self.work.work(message);
+        loop {
+            if let Ok(done) = tokio::time::timeout(RENEW, &mut work).await {
+                return done;
+            }
+            let until = self.clock.now().plus(LEASE);
+            let extend = Step::Extend { receipt: message.receipt, until };
+            if let Err(error) = self.queue.apply(vec![extend], self.clock.now()).await {
+                tracing::warn!(%error, name = message.name, "a lease is not renewed");
+            }
+        }
+    }
+
+    /// Writes the outcome, as long as it takes: without it the work would be done again. Whether
+    /// it was written.
+    async fn settle(&self, message: &Message, steps: Vec<Step>) -> bool {
+        let mut stop = self.tasks.stop_signal();
+        loop {
+            match self.queue.apply(steps.clone(), self.clock.now()).await {
+                Ok(_) => return true,
+                Err(StoreError::LeaseLost(_)) => {
+                    tracing::info!(name = message.name, "somebody else has the message by now");
+                    return false;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, name = message.name, "an outcome cannot be written");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(SETTLE_AGAIN) => {}
+                // The next start does it again.
+                () = stop.stopped() => return false,
+            }
+        }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().expect("no holder panics")
+    }
+
+    pub fn running(&self, lane: &Key) -> usize {
+        self.lanes().running(lane)
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

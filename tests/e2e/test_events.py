@@ -1,0 +1,189 @@
+"""Calls that nobody waits for: stored before the answer, tried again, brought to their end."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from botocore.exceptions import ClientError
+from harness.functions import deploy
+from harness.leftovers import wait_until
+
+# Seconds instead of minutes, so that a test can wait for all attempts.
+SOON = "[events]\nretry_seconds = [0.2, 0.4]\n"
+
+# Says what it got on one line of its log, and fails as often as it is told to.
+TELLS = """
+import json, os, time
+
+def handler(event, context):
+    event = event if isinstance(event, dict) else {}
+    seen = {"id": context.aws_request_id, "event": event, "arn": context.invoked_function_arn,
+            "trace": os.environ.get("_X_AMZN_TRACE_ID")}
+    print("SEEN " + json.dumps(seen))
+    time.sleep(event.get("sleep", 0))
+    if event.get("fail"):
+        raise RuntimeError("no luck with " + str(event["fail"]))
+    return {"got": event}
+"""
+
+
+def send(client, name, event=None, **settings):
+    """Sends an event; returns its request id."""
+    answer = client.invoke(
+        FunctionName=name, InvocationType="Event", Payload=json.dumps({} if event is None else event), **settings
+    )
+    assert answer["StatusCode"] == 202
+    assert answer["Payload"].read() == b""
+    assert "FunctionError" not in answer and "ExecutedVersion" not in answer
+    return answer["ResponseMetadata"]["RequestId"]
+
+
+class Observer:
+    """What functions of a server have seen, from their logs."""
+
+    def __init__(self, server):
+        self.logs = server.client("logs")
+
+    def seen(self, name):
+        try:
+            pages = self.logs.get_paginator("filter_log_events").paginate(
+                logGroupName=f"/aws/lambda/{name}", filterPattern="SEEN"
+            )
+            found = [event for page in pages for event in page["events"]]
+        except self.logs.exceptions.ResourceNotFoundException:
+            return []
+        return [json.loads(event["message"].split("SEEN ", 1)[1]) for event in found]
+
+    def times(self, name, request_id):
+        return sum(1 for seen in self.seen(name) if seen["id"] == request_id)
+
+
+@pytest.fixture(scope="module")
+def soon():
+    from conftest import _end, _new
+
+    server = _new(config=SOON)
+    server.start()
+    yield server
+    _end(server)
+
+
+@pytest.fixture(scope="module")
+def lamp(soon):
+    return soon.client()
+
+
+@pytest.fixture(scope="module")
+def observer(soon):
+    return Observer(soon)
+
+
+@pytest.fixture(scope="module")
+def tells(lamp):
+    return deploy(lamp, TELLS)
+
+
+def test_an_event_is_answered_at_once_and_runs(lamp, observer, tells):
+    request_id = send(lamp, tells, {"n": 1})
+    wait_until(lambda: observer.times(tells, request_id), "the event to run")
+    [seen] = [seen for seen in observer.seen(tells) if seen["id"] == request_id]
+    assert seen["event"] == {"n": 1}
+    assert seen["arn"].endswith(f":function:{tells}")
+
+
+def test_invoke_async_of_2014(lamp, observer, tells):
+    answer = lamp.invoke_async(FunctionName=tells, InvokeArgs=b'{"old": true}')
+    assert answer["Status"] == 202
+    request_id = answer["ResponseMetadata"]["RequestId"]
+    wait_until(lambda: observer.times(tells, request_id), "the event to run")
+
+
+def test_client_context_is_not_passed_on_and_empty_is_an_object(lamp, observer, tells):
+    answer = lamp.invoke(FunctionName=tells, InvocationType="Event")
+    request_id = answer["ResponseMetadata"]["RequestId"]
+    wait_until(lambda: observer.times(tells, request_id), "the event to run")
+    assert [s["event"] for s in observer.seen(tells) if s["id"] == request_id] == [{}]
+
+
+def test_a_failing_event_is_tried_three_times_with_the_same_id(lamp, observer, tells):
+    request_id = send(lamp, tells, {"fail": "x"})
+    wait_until(lambda: observer.times(tells, request_id) == 3, "three attempts")
+
+
+def test_retries_are_configured_by_qualifier(lamp, observer):
+    name = deploy(lamp, TELLS, Publish=True)
+    lamp.put_function_event_invoke_config(FunctionName=name, Qualifier="1", MaximumRetryAttempts=0)
+    once = send(lamp, name, {"fail": "once"}, Qualifier="1")
+    thrice = send(lamp, name, {"fail": "thrice"})
+    wait_until(lambda: observer.times(name, thrice) == 3, "three attempts")
+    assert observer.times(name, once) == 1
+    [seen] = [seen for seen in observer.seen(name) if seen["id"] == once]
+    assert seen["arn"].endswith(":1")
+
+
+def refused(operation, **members):
+    with pytest.raises(ClientError) as caught:
+        operation(**members)
+    error = caught.value.response
+    return error["ResponseMetadata"]["HTTPStatusCode"], error["Error"]["Code"], error["Error"]["Message"]
+
+
+def test_what_is_refused_is_not_stored(lamp, tells):
+    big = json.dumps("x" * (1024 * 1024))
+    status, error, message = refused(lamp.invoke, FunctionName=tells, InvocationType="Event", Payload=big)
+    assert (status, error) == (413, "RequestTooLargeException")
+    assert message == "1048578 byte payload is too large for the Event invocation type (limit 1048576 bytes)"
+    status, error, _ = refused(lamp.invoke, FunctionName=tells, InvocationType="Event", Payload=b"{")
+    assert (status, error) == (400, "InvalidRequestContentException")
+    status, error, _ = refused(lamp.invoke, FunctionName="missing", InvocationType="Event")
+    assert (status, error) == (404, "ResourceNotFoundException")
+    fits = json.dumps("x" * (1024 * 1024 - 2))
+    assert lamp.invoke(FunctionName=tells, InvocationType="Event", Payload=fits)["StatusCode"] == 202
+
+
+def test_a_long_event_does_not_hold_up_another_function(lamp, observer, tells):
+    slow = deploy(lamp, TELLS, Timeout=60)
+    for _ in range(30):
+        send(lamp, slow, {"sleep": 1})
+    request_id = send(lamp, tells, {"quick": True})
+    wait_until(lambda: observer.times(tells, request_id), "the other function's event")
+    assert len(observer.seen(slow)) < 30
+
+
+def traced(client, trace_id):
+    def add(request, **_):
+        request.headers["X-Amzn-Trace-Id"] = trace_id
+
+    client.meta.events.register("before-sign.lambda.Invoke", add)
+    return client
+
+
+def test_a_loop_is_stopped_after_sixteen_calls(soon, lamp, observer):
+    name = deploy(lamp, TELLS)
+    trace, called = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0", 0
+    for _ in range(16):
+        answer = traced(soon.client(), trace).invoke(FunctionName=name)
+        trace = answer["ResponseMetadata"]["HTTPHeaders"]["x-amzn-trace-id"]
+        called += 1
+    assert called == 16 and "Lineage=" in trace
+    status, error, message = refused(traced(soon.client(), trace).invoke, FunctionName=name)
+    assert (status, error) == (400, "RecursiveInvocationException"), message
+    # An event is taken in, but does not run.
+    stopped = send(traced(soon.client(), trace), name)
+    lamp.put_function_recursion_config(FunctionName=name, RecursiveLoop="Allow")
+    allowed = send(traced(soon.client(), trace), name)
+    wait_until(lambda: observer.times(name, allowed), "the loop that is wanted")
+    assert observer.times(name, stopped) == 0
+
+
+def test_events_survive_a_kill(own_server):
+    server = own_server(config=SOON)
+    client = server.client()
+    name = deploy(client, TELLS, Timeout=30)
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda n: send(client, name, {"n": n, "sleep": 0.05}), range(200)))
+    assert len(set(ids)) == 200
+    server.kill()
+    server.start()
+    observer = Observer(server)
+    wait_until(lambda: {s["id"] for s in observer.seen(name)} >= set(ids), "every event to run", 90)
