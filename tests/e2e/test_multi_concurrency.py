@@ -4,7 +4,7 @@ import concurrent.futures
 import json
 
 import pytest
-from harness import aws, code, place
+from harness import aws, code, extensions, place
 from harness.functions import call, fresh_name, run_inside
 from harness.leftovers import wait_until
 from harness.refusals import refused
@@ -217,6 +217,45 @@ def test_node_streams_beside_other_calls(client, several):
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         texts = list(pool.map(read, "abc"))
     assert [text.decode().split() for text in texts] == [[who] * 50 for who in "abc"]
+
+
+def test_a_crash_of_an_extension_ends_all_calls_of_its_environment(client, several):
+    told = extensions.layer(
+        client, fresh_name("weak"),
+        weak="""
+        try:
+            register("INVOKE")
+        except AssertionError as refusal:
+            open("/tmp/refused", "w").write(str(refusal))
+        register("SHUTDOWN")
+        import threading
+        threading.Thread(target=next_event, daemon=True).start()
+        while not os.path.exists("/tmp/crash"):
+            time.sleep(0.01)
+        os._exit(7)
+        """,
+    )  # fmt: skip
+    name = several(
+        """
+        import os, time
+        def handler(event, context):
+            if event.get("quick"):
+                return open("/tmp/refused").read()
+            os.makedirs("/tmp/here", exist_ok=True)
+            open("/tmp/here/" + context.aws_request_id, "w").close()
+            while len(os.listdir("/tmp/here")) < 2:
+                time.sleep(0.01)
+            open("/tmp/crash", "w").close()
+            while True:
+                time.sleep(1)
+        """,
+        2, Layers=[told],
+    )  # fmt: skip
+    assert "INVOKE: ErrorInvalidEventType" in call(client, name, {"quick": True})[0]
+    answers = at_once(client, name, [{}] * 2)
+    assert [payload["errorType"] for payload, _ in answers] == ["Extension.Crash"] * 2
+    # Another environment, with another `/tmp`, takes the next call.
+    assert "FunctionError" not in call(client, name, {"quick": True})[1]
 
 
 RUNTIME_API = """

@@ -250,6 +250,26 @@ mod tests {
     }
 
     #[test]
+    fn how_an_initialisation_went_is_news_where_no_call_waited_for_it() {
+        let report = |kind| {
+            let init = Init { kind, phase: "init" };
+            let duration = Duration::ZERO;
+            written(Event::InitReport { init, duration, status: &Status::Success }).0
+        };
+        assert_eq!(report("on-demand"), Level::Debug);
+        for kind in ["provisioned-concurrency", "lambda-managed-instances"] {
+            assert_eq!(report(kind), Level::Info);
+        }
+    }
+
+    #[test]
+    fn of_several_calls_the_duration_alone_is_told() {
+        let report = Report { beside: true, ..report(Status::Success) };
+        let event = written(Event::Report { request_id: "79b4", report: &report }).1;
+        assert_eq!(event["record"]["metrics"], json!({ "durationMs": 101.514 }));
+    }
+
+    #[test]
     fn details_are_for_debugging() {
         let good = report(Status::Success);
         let done = Event::RuntimeDone { request_id: "79b4", produced: 0, report: &good };

@@ -169,6 +169,16 @@ mod tests {
     }
 
     #[test]
+    fn an_initialisation_ahead_of_calls_is_reported_always() {
+        let init = Init { kind: "provisioned-concurrency", phase: "init" };
+        let duration = Duration::from_millis(20);
+        assert_eq!(
+            written(Event::InitReport { init, duration, status: &Status::Success }).unwrap(),
+            "INIT_REPORT Init Duration: 20.00 ms\tPhase: init"
+        );
+    }
+
+    #[test]
     fn a_timeout_has_a_line_of_its_own() {
         let event = Event::TimedOut { request_id: "8f5c", timeout: Duration::from_secs(3) };
         assert_eq!(

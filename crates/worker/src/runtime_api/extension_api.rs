@@ -3,7 +3,7 @@
 //! An event for an extension waits until it asks for it. An extension that never comes back holds
 //! up its own environment, until the call's deadline, and nothing else.
 
-use super::extensions::{Extension, Kind};
+use super::extensions::{Extension, Kind, refusal};
 use super::{Delivery, Inner, Refusal, RuntimeApi};
 use bytes::Bytes;
 use serde_json::json;
@@ -30,6 +30,11 @@ impl Reason {
 impl RuntimeApi {
     /// Lets an extension in; gives it its identifier.
     pub(super) fn register(&self, name: &str, events: &[&str]) -> Result<String, Refusal> {
+        // AWS: where calls are beside each other, nobody is told of single ones.
+        if self.several.is_some() && events.contains(&"INVOKE") {
+            let why = "INVOKE: ErrorInvalidEventType";
+            return Err(refusal("Extension.InvalidEventType", why));
+        }
         let id = self.env.random.uuid();
         self.lock().extensions.register(name, events, &id)?;
         self.changed.notify_waiters();
