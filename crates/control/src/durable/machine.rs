@@ -93,6 +93,7 @@ impl Machine {
         let ended = self.state.outcome.as_ref();
         self.head.ended = ended.map(|outcome| outcome.at);
         self.head.status = self.status();
+        self.head.bytes = self.state.bytes;
         self.head.due = match ended {
             Some(outcome) => outcome.at + i64::from(self.head.retention_days) * DAY,
             None if self.state.open_chained().next().is_some() => 0,

@@ -63,6 +63,8 @@ pub struct Core {
     waiting: Mutex<HashMap<Text, Vec<oneshot::Sender<Finished>>>>,
     names: Locks<(FunctionArn, Text)>,
     bytes: AtomicU64,
+    /// What `bytes` may grow to.
+    pub room: AtomicU64,
     nudge: Notify,
     stop: Stop,
 }
@@ -85,6 +87,7 @@ impl Executions {
             waiting: Mutex::default(),
             names: Locks::default(),
             bytes: AtomicU64::new(0),
+            room: AtomicU64::new(FACTS_IN_MEMORY),
             nudge: Notify::new(),
             stop,
         };
@@ -133,7 +136,7 @@ impl Core {
 
     /// Whether more may be taken into memory.
     pub fn has_room(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) < FACTS_IN_MEMORY
+        self.bytes.load(Ordering::Relaxed) < self.room.load(Ordering::Relaxed)
     }
 
     /// Whether invocations may begin.
@@ -233,12 +236,26 @@ impl Core {
 
     async fn read(&self, arn: &ExecutionArn) -> Result<Loaded, DurableError> {
         let head = self.head(arn)?;
-        let entries = tables::facts(&*self.meta, arn, &head).await.map_err(unavailable)?;
+        let bytes = head.bytes;
+        let others = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let read = match others.saturating_add(bytes) <= self.room.load(Ordering::Relaxed) {
+            true => tables::facts(&*self.meta, arn, &head).await.map_err(unavailable),
+            false => Err(DurableError::Throttled),
+        };
+        let entries = read.inspect_err(|_| {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        })?;
         let mut machine = Machine::new(arn.clone(), head);
         for entry in entries {
             machine.apply(entry.at, entry.facts);
         }
-        Ok(Loaded { machine, bytes: 0 })
+        Ok(Loaded { machine, bytes })
+    }
+
+    /// Of facts that are in memory.
+    #[cfg(test)]
+    pub fn held(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Counts what is in memory, says when to look again, and does what is to be done.
@@ -372,6 +389,7 @@ impl Core {
             tenant: new.tenant,
             parent,
             entries: 0,
+            bytes: 0,
             due: 0,
         };
         let mut machine = Machine::new(arn.clone(), head);

@@ -71,6 +71,9 @@ pub struct Head {
     /// Whose chained invoke it is.
     pub parent: Option<Parent>,
     pub entries: u64,
+    /// Of its facts in memory.
+    #[serde(default)]
+    pub bytes: u64,
     /// When something is to be done next, were the server to start now.
     pub due: i64,
 }

@@ -37,6 +37,7 @@ pub fn head() -> Head {
         tenant: None,
         parent: None,
         entries: 1,
+        bytes: 0,
         due: 0,
     }
 }

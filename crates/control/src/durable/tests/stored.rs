@@ -244,6 +244,23 @@ async fn listings_have_pages_and_both_directions() {
 }
 
 #[tokio::test]
+async fn memory_takes_so_much_and_no_more() {
+    let (meta, clock) = (Arc::new(MemoryMeta::default()), clock());
+    let world = World::new(&meta, &clock, patient).await;
+    let input = format!("\"{}\"", "x".repeat(5000));
+    let arn = world.executions.start(new("one", &input)).await.unwrap();
+    until(async || history(&world, &arn).await.contains(&"InvocationCompleted".to_owned())).await;
+    // Nobody is busy with it, so nothing of it is in memory.
+    until(async || world.executions.core.held() == 0).await;
+    let room = world.executions.core.room.swap(4000, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(world.executions.get(&arn, true).await, Err(DurableError::Throttled));
+    world.executions.core.room.store(room, std::sync::atomic::Ordering::Relaxed);
+    assert!(world.executions.get(&arn, true).await.is_ok());
+    assert_eq!(world.executions.core.held(), 0);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn what_is_damaged_is_named_and_not_served() {
     let (meta, clock) = (Arc::new(MemoryMeta::default()), clock());
     let world = World::new(&meta, &clock, patient).await;
