@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import socket
+import time
 import urllib.parse
 
 import pytest
@@ -404,3 +405,21 @@ def admitted(client, name):
         return run(client, name, "Stream().end()") == ([], {})
     except client.exceptions.TooManyRequestsException:
         return False
+
+
+def test_a_rate_counts_beyond_the_first_six_megabytes(own_server):
+    server = own_server(config="[functions]\nstream_megabytes_per_second = 2\n")
+    client = server.client()
+    name = deploy(
+        client, code.bootstrap(BOOTSTRAP), FunctionName=fresh_name("raw"),
+        Runtime="provided.al2023", Handler="any", Timeout=20,
+    )  # fmt: skip
+    python = "s = Stream()\nfor _ in range(8): s.write(bytes(1024 * 1024))\ns.end()"
+    started = time.monotonic()
+    answer = client.invoke_with_response_stream(
+        FunctionName=name, Payload=json.dumps({"python": python})
+    )
+    total = sum(len(e.get("PayloadChunk", {}).get("Payload", b"")) for e in answer["EventStream"])
+    assert total == 8 * MIB
+    # Two of them at two in a second: sooner would be too fast, and later says nothing.
+    assert time.monotonic() - started > 0.9

@@ -39,6 +39,8 @@ pub struct Options {
     pub concurrent_executions: u32,
     /// Whether policies are asked. Where not, everybody who has a key may do everything.
     pub enforce: bool,
+    /// How fast streamed responses are sent beyond their first part, bytes in a second.
+    pub stream_rate: Option<std::num::NonZeroU64>,
 }
 
 /// What the frontend works with.

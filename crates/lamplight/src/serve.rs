@@ -192,6 +192,7 @@ impl Server {
                 region: config.region.clone(),
                 concurrent_executions: config.concurrent_executions,
                 enforce: config.enforce,
+                stream_rate: config.stream_rate,
             },
             auth: auth(&config, &credentials, &identities),
             sqs: Arc::clone(&sqs),

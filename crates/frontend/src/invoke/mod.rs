@@ -8,6 +8,7 @@ mod executions;
 mod lineage;
 mod outlive;
 mod running;
+mod shaping;
 mod stream;
 mod trace;
 mod way;

@@ -5,6 +5,7 @@
 //! its error. What a caller does not read is held back at the function: nothing is queued here.
 
 use super::running::{Running, Step};
+use super::shaping::Shaping;
 use super::way::Admitted;
 use super::{ask, check, dry_run, invoke_error};
 use crate::api::lambda::invalid;
@@ -12,6 +13,7 @@ use crate::api::{Answer, Request};
 use base64::Engine as _;
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use lamplight_env::Clock;
 use lamplight_rpc::Outcome;
 use lamplight_wire::{ApiError, Output, eventstream};
 use serde_json::{Map, Value, json};
@@ -19,8 +21,10 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep};
 
 pub async fn invoke_with_response_stream(request: &Request<'_>) -> Result<Answer, ApiError> {
     let asked = ask(request)?;
@@ -30,7 +34,12 @@ pub async fn invoke_with_response_stream(request: &Request<'_>) -> Result<Answer
     let Some(admitted) = check(request, asked)? else { return Ok(dry_run().into()) };
     let version = admitted.target.version.to_string();
     let trace_id = admitted.call.trace_id.clone();
-    let mut events = Events::new(begin_stream(request, admitted));
+    let rate = request
+        .parts
+        .options
+        .stream_rate
+        .map(|rate| (Shaping::new(rate.get()), Arc::clone(&request.parts.env.clock)));
+    let mut events = Events::new(begin_stream(request, admitted), rate);
     events.head().await?;
     let mut output = Output { trace_id, ..Output::default() };
     output.members.insert("StatusCode".to_owned(), json!(200));
@@ -54,11 +63,15 @@ struct Events {
     /// Absent when the call is over.
     running: Option<Running>,
     framed: VecDeque<Bytes>,
+    /// Where there is a rate.
+    shaping: Option<(Shaping, Arc<dyn Clock>)>,
+    /// Runs while the rate says to wait.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Events {
-    fn new(running: Running) -> Self {
-        Self { running: Some(running), framed: VecDeque::new() }
+    fn new(running: Running, shaping: Option<(Shaping, Arc<dyn Clock>)>) -> Self {
+        Self { running: Some(running), framed: VecDeque::new(), shaping, pause: None }
     }
 
     /// Waits for the first event, or for the error of a call that had none.
@@ -78,7 +91,13 @@ impl Events {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Chunk(chunk) => self.framed.push_back(payload_chunk(&chunk)),
+            Step::Chunk(chunk) => {
+                self.framed.push_back(payload_chunk(&chunk));
+                if let Some((shaping, clock)) = &mut self.shaping {
+                    let pause = shaping.pause(chunk.len(), clock.instant());
+                    self.pause = (!pause.is_zero()).then(|| Box::pin(sleep(pause)));
+                }
+            }
             Step::End(ended) => {
                 self.running = None;
                 if let Ok(Outcome { payload, function_error: None, .. }) = &ended
@@ -100,6 +119,12 @@ impl Body for Events {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.framed.is_empty()
+            && let Some(pause) = &mut self.pause
+        {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
         if self.framed.is_empty()
             && let Some(running) = &mut self.running
         {

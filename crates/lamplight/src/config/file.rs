@@ -33,6 +33,7 @@ pub struct Functions {
     pub idle_seconds: Option<u64>,
     pub idle_environments: Option<usize>,
     pub concurrent_executions: Option<u32>,
+    pub stream_megabytes_per_second: Option<u32>,
     pub availability_zone: Option<String>,
 }
 

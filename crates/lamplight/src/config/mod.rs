@@ -14,6 +14,7 @@ use lamplight_sandbox::{Egress, Mode, Prefix, Rates};
 use lamplight_wire::sigv4::{Credentials, Secret};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub events: lamplight_events::Options,
     pub runtimes: BTreeMap<String, PathBuf>,
     pub s3: Option<S3>,
+    /// Bytes in a second, beyond the first part of a streamed response.
+    pub stream_rate: Option<NonZeroU64>,
     /// What is to fail on purpose: [`lamplight_env::faults`].
     pub faults: Option<String>,
     pub registries: Registries,
@@ -85,6 +88,7 @@ pub fn load(args: &ServeArgs) -> Result<Config> {
         zone: zone(file.functions.availability_zone)?,
         events: events(&file.events)?,
         runtimes: file.runtimes,
+        stream_rate: stream_rate(file.functions.stream_megabytes_per_second),
         faults: args.faults.clone(),
         registries: Registries(file.registry),
     })
@@ -160,6 +164,11 @@ fn zone(zone: Option<String>) -> Result<Option<String>> {
         }
         zone => Ok(zone),
     }
+}
+
+/// 0 is no limit, as where nothing is said.
+fn stream_rate(megabytes: Option<u32>) -> Option<NonZeroU64> {
+    NonZeroU64::new(u64::from(megabytes?) * 1024 * 1024)
 }
 
 fn s3(s3: file::S3, region: &str) -> Result<Option<S3>> {
