@@ -1,5 +1,6 @@
 """The lamplight command itself: what it prints, how it ends."""
 
+import os
 import re
 import signal
 import subprocess
@@ -163,3 +164,15 @@ def test_configuration_that_is_wrong(tmp_path):
     done = run("serve", "--data-dir", str(tmp_path / "data"), "--config", str(path))
     assert done.returncode != 0
     assert "oil" in done.stderr
+
+
+def test_a_list_that_nobody_reads_to_its_end(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(
+            [place.binary(), "runtime", "list", "--data-dir", str(tmp_path)],
+            env=clean_environment(), stdout=closed, stderr=subprocess.PIPE, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")

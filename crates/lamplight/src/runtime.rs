@@ -11,6 +11,7 @@ use lamplight_model::Runtime;
 use lamplight_remote::Registries;
 use lamplight_rpc::Images;
 use lamplight_worker::runtimes::{Installed, Installer, Runtimes};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -50,14 +51,20 @@ async fn list(place: &RuntimePlace) -> Result<ExitCode> {
     let runtimes = discover(place).await?;
     let mut names = lamplight_wire::runtimes();
     names.sort_by_key(|name| sorting(name));
+    let mut text = String::new();
     for name in names {
-        match runtimes.describe(name) {
-            Ok(with) => println!("  {name:<16} yes  {with}"),
-            Err(missing) => println!("  {name:<16} no   {}", missing.in_short()),
-        }
+        let line = match runtimes.describe(name) {
+            Ok(with) => format!("  {name:<16} yes  {with}\n"),
+            Err(missing) => format!("  {name:<16} no   {}\n", missing.in_short()),
+        };
+        text.push_str(&line);
     }
-    println!("\n`lamplight runtime list NAME` says how to get one that is missing.");
-    Ok(ExitCode::SUCCESS)
+    text.push_str("\n`lamplight runtime list NAME` says how to get one that is missing.\n");
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads, `head` for one, has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        written => Ok(written.map(|()| ExitCode::SUCCESS)?),
+    }
 }
 
 /// Fails when functions of the runtime could not run.
