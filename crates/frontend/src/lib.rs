@@ -13,6 +13,7 @@ mod invoke;
 mod server;
 mod stalling;
 
+pub use access::ServiceGrants;
 pub use api::lambda::{FunctionDocuments, labels};
 pub use auth::Auth;
 pub use downloads::Downloads;
@@ -26,6 +27,7 @@ use lamplight_rpc::{
 };
 use lamplight_services::iam::Iam;
 use lamplight_services::logs::Logs;
+use lamplight_services::sns::Sns;
 use lamplight_services::sqs::Sqs;
 use lamplight_services::sts::Sts;
 use std::sync::Arc;
@@ -61,6 +63,7 @@ pub struct Parts {
     pub events: Arc<dyn EventQueue>,
     pub logs: Arc<Logs>,
     pub iam: Arc<Iam>,
+    pub sns: Arc<Sns>,
     pub sqs: Arc<Sqs>,
     pub sts: Sts,
     pub downloads: Downloads,

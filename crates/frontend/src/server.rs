@@ -179,7 +179,9 @@ async fn receive(
     route: &Route,
     arrived: Timestamp,
 ) -> Result<Bytes, ApiError> {
-    if let Err(error) = parts.auth.precheck(head, arrived) {
+    if parts.auth.by_link(head, route.operation).is_none()
+        && let Err(error) = parts.auth.precheck(head, arrived)
+    {
         body::refuse(body).await;
         return Err(error);
     }
@@ -224,7 +226,10 @@ async fn answer(
     request_id: &str,
 ) -> Result<Reply, ApiError> {
     let region = &parts.options.region;
-    let (caller, scope) = parts.auth.check(head, &body, arrived, region)?;
+    let (caller, scope) = match parts.auth.by_link(head, route.operation) {
+        Some(by_link) => by_link,
+        None => parts.auth.check(head, &body, arrived, region)?,
+    };
     let call = decode(route, head, body)?;
     if let Err(error) = validate(&call) {
         return Ok(refusal(Some(call.service), &error, request_id));

@@ -14,13 +14,17 @@ use lamplight_control::placement::OneMachine;
 use lamplight_env::{Env, Tasks, faults};
 use lamplight_events::{self as events, Events, Routes};
 use lamplight_frontend::auth::{Caller, Keys};
-use lamplight_frontend::{Auth, Downloads, FunctionDocuments, Functions, Guests, Options, Parts};
+use lamplight_frontend::{
+    Auth, Downloads, FunctionDocuments, Functions, Guests, Options, Parts, ServiceGrants,
+};
 use lamplight_model::{FunctionRef, Scope};
-use lamplight_remote::{ObjectStore, Registries};
+use lamplight_remote::{ObjectStore, OtherServers, Registries};
 use lamplight_rpc::{Catalog as _, Documents, LogSink, Worker};
 use lamplight_sandbox::{Launcher, Mode, Swept};
+use lamplight_services::destinations::{Queues, Topics};
 use lamplight_services::iam::Iam;
 use lamplight_services::logs::Logs;
+use lamplight_services::sns::{self, Sns};
 use lamplight_services::sqs::Sqs;
 use lamplight_services::sts::{SealingKey, Sessions, Sts};
 use lamplight_store::Store;
@@ -176,6 +180,7 @@ impl Server {
             durable: Arc::clone(&durable) as _,
             documents: Arc::clone(&documents),
         });
+        let topics = Arc::new(Topics::default());
         let events = Events::load(events::Parts {
             env: front_env.clone(),
             options: config.events.clone(),
@@ -183,10 +188,26 @@ impl Server {
             invoker: Arc::clone(&functions) as _,
             catalog: Arc::clone(&catalog) as _,
             documents: Arc::clone(&documents),
-            routes: Routes::default(),
+            routes: Routes::default()
+                .with("sqs", Arc::new(Queues(Arc::clone(&sqs))))
+                .with("sns", Arc::clone(&topics) as _),
         })
         .await
         .context("the queued events cannot be read")?;
+        let sns = Sns::start(sns::Around {
+            documents: Arc::clone(&documents),
+            queue: Arc::clone(&store.meta) as _,
+            sqs: Arc::clone(&sqs),
+            events: events.queue(),
+            grants: Arc::new(ServiceGrants {
+                documents: Arc::clone(&documents),
+                enforce: config.enforce,
+            }),
+            web: Arc::new(OtherServers::new(&env)),
+            env: env.clone(),
+            base: format!("http://{address}"),
+        });
+        topics.set(Arc::clone(&sns));
         let parts = Arc::new(Parts {
             options: Options {
                 region: config.region.clone(),
@@ -195,6 +216,7 @@ impl Server {
                 stream_rate: config.stream_rate,
             },
             auth: auth(&config, &credentials, &identities),
+            sns,
             sqs: Arc::clone(&sqs),
             sts: Sts::new(Arc::clone(&identities.iam), Arc::clone(&identities.sessions)),
             iam: identities.iam,

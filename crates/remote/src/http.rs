@@ -7,11 +7,12 @@ use bytes::{Bytes, BytesMut};
 use http::header::HOST;
 use http::uri::Scheme;
 use http::{HeaderValue, Request, Response, Uri};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use lamplight_env::Tasks;
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -71,12 +72,15 @@ impl Client {
         })
     }
 
-    /// Sends a request with an absolute address and no body, to a machine within reach.
-    pub async fn send(
+    /// Sends a request with an absolute address to a machine within reach.
+    pub async fn send<B>(
         &self,
-        request: Request<Empty<Bytes>>,
+        request: Request<B>,
         reach: Reach,
-    ) -> Result<Response<Incoming>, HttpError> {
+    ) -> Result<Response<Incoming>, HttpError>
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
         let uri = request.uri().clone();
         let wrong = || HttpError::Address(uri.to_string());
         let host = uri.host().ok_or_else(wrong)?;
@@ -96,13 +100,14 @@ impl Client {
         self.exchange(stream.map_err(HttpError::Connect)?, request).await
     }
 
-    async fn exchange<S>(
+    async fn exchange<S, B>(
         &self,
         stream: S,
-        mut request: Request<Empty<Bytes>>,
+        mut request: Request<B>,
     ) -> Result<Response<Incoming>, HttpError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
     {
         make_origin_form(&mut request)?;
         let (mut sender, connection) =
@@ -170,7 +175,7 @@ async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T,
 }
 
 /// Servers are asked for a path, with the host in a header.
-fn make_origin_form(request: &mut Request<Empty<Bytes>>) -> Result<(), HttpError> {
+fn make_origin_form<B>(request: &mut Request<B>) -> Result<(), HttpError> {
     let uri = request.uri().clone();
     let wrong = || HttpError::Address(uri.to_string());
     let host = uri.authority().ok_or_else(wrong)?.as_str();

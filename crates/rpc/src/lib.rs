@@ -6,12 +6,15 @@ mod documents;
 mod durable;
 mod environment;
 mod events;
+mod grants;
 mod guests;
 mod images;
 mod invoker;
 mod layers;
 mod logs;
 mod objects;
+mod trace;
+mod web;
 
 pub use catalog::{
     AliasChange, Catalog, CatalogError, CodeChange, CodeLocation, CodeSource, FunctionPage,
@@ -33,9 +36,12 @@ pub use events::{
     Content, Delivery, DeliveryError, Destinations, Event, EventDesk, EventPage, EventQueue,
     EventRefused, EventStage,
 };
+pub use grants::{Actor, Grants};
 pub use guests::{Guests, RoleCredentials};
 pub use images::{ImageError, Images, PulledImage};
 pub use invoker::{Call, InvokeError, Invoked, Invoker};
 pub use layers::{LayerFilter, LayerUpload, Layers, PublishedLayer};
 pub use logs::{LogEvent, LogSink};
 pub use objects::{FetchedObject, ObjectError, Objects};
+pub use trace::new_trace;
+pub use web::{Post, Web};

@@ -22,7 +22,7 @@ pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The first value of a query parameter, decoded.
-pub(crate) fn query_value<'q>(query: Option<&'q str>, name: &str) -> Option<Cow<'q, str>> {
+pub fn query_value<'q>(query: Option<&'q str>, name: &str) -> Option<Cow<'q, str>> {
     pairs(query?).find(|(key, _)| decode(key).as_deref() == Some(name)).and_then(|(_, v)| decode(v))
 }
 

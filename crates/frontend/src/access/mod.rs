@@ -12,11 +12,15 @@ use crate::auth::Caller;
 use crate::server::Peer;
 use http::request::Parts as Head;
 use lamplight_model::{FunctionRef, Scope};
+use lamplight_rpc::{Actor, Documents, Grants};
 use lamplight_services::iam::document::{Document, Kind};
-use lamplight_services::iam::evaluate::{Context, Question, Source, Verdict};
+use lamplight_services::iam::evaluate::{
+    self, Answer, Context, Principal, Question, Source, Verdict,
+};
 use lamplight_services::iam::{LAMBDA, Trust, Who};
 use lamplight_wire::{ApiError, Call};
 use serde_json::Value;
+use std::sync::Arc;
 use subject::{Asked, Subject};
 
 /// Refuses what `caller` may not do, in AWS's words.
@@ -41,17 +45,19 @@ pub fn check(
         if let Some(subject) = subject::of(&asked, &call.input) {
             let mut context = context(parts, head, (caller, scope));
             subject.describe(&mut context);
-            let policy = match (&subject.function, &subject.queue) {
-                (Some(function), _) => policy(parts, function),
-                (None, Some(queue)) => policy_of_queue(parts, scope, queue),
-                (None, None) => None,
+            let policy = match (&subject.function, &subject.queue, &subject.topic) {
+                (Some(function), _, _) => policy(&*parts.documents, function),
+                (_, Some(url), _) => readable(url, parts.sqs.policy(scope, url)),
+                (_, _, Some(arn)) => readable(arn, parts.sns.policy(scope, arn)),
+                (None, None, None) => None,
             };
             ask(parts, caller, policy, (&subject, &context))?;
         }
         if service == "lambda" {
             let context = context(parts, head, (caller, scope));
             for subject in subject::besides(operation, scope, &call.input) {
-                let policy = subject.function.as_ref().and_then(|function| policy(parts, function));
+                let function = subject.function.as_ref();
+                let policy = function.and_then(|function| policy(&*parts.documents, function));
                 ask(parts, caller, policy, (&subject, &context))?;
             }
         }
@@ -138,17 +144,50 @@ fn with_article(source: Source) -> String {
     format!("{article} {}", source.name())
 }
 
-/// The policy of a queue. One that cannot be read lets nobody in.
-fn policy_of_queue(parts: &Parts, scope: &Scope, url: &str) -> Option<Document> {
-    let text = parts.sqs.policy(scope, url)?;
-    let read = Document::parse(&text, Kind::Resource);
-    read.inspect_err(|error| tracing::warn!(url, %error, "a queue's policy cannot be read")).ok()
+/// The policy of a queue or a topic. One that cannot be read lets nobody in.
+fn readable(whose: &str, text: Option<String>) -> Option<Document> {
+    let read = Document::parse(&text?, Kind::Resource);
+    read.inspect_err(|error| tracing::warn!(whose, %error, "a policy cannot be read")).ok()
 }
 
 /// The resource policy of a function. One that cannot be read lets nobody in.
-fn policy(parts: &Parts, function: &FunctionRef) -> Option<Document> {
-    let stored = parts.documents.get(&policy_of(function))?;
+fn policy(documents: &dyn Documents, function: &FunctionRef) -> Option<Document> {
+    let stored = documents.get(&policy_of(function))?;
     let read = Document::read(stored.body.get("Policy")?, Kind::Resource);
     read.inspect_err(|error| tracing::error!(%function.function, %error, "a policy cannot be read"))
         .ok()
+}
+
+/// What services of this server may do.
+pub struct ServiceGrants {
+    pub documents: Arc<dyn Documents>,
+    pub enforce: bool,
+}
+
+impl ServiceGrants {
+    fn allows(&self, (service, source): Actor<'_>, on: (&str, &str), policy: &Document) -> bool {
+        let principal = Principal::Service(service.to_owned());
+        let mut context = Context::default();
+        context.set("aws:SourceArn", source);
+        if let Some(account) = source.split(':').nth(4) {
+            context.set("aws:SourceAccount", account);
+        }
+        let (action, resource) = on;
+        let question = Question { principal: &principal, action, resource, context: &context };
+        evaluate::ask(policy, &question) == Answer::Allows
+    }
+}
+
+impl Grants for ServiceGrants {
+    fn service_may(&self, actor: Actor<'_>, on: (&str, &str), text: Option<&str>) -> bool {
+        let policy = || readable(on.1, text.map(str::to_owned));
+        !self.enforce || policy().is_some_and(|policy| self.allows(actor, on, &policy))
+    }
+
+    fn service_may_invoke(&self, actor: Actor<'_>, function: &FunctionRef) -> bool {
+        let policy = || policy(&*self.documents, function);
+        let on = ("lambda:InvokeFunction", function.arn());
+        let on = (on.0, on.1.as_str());
+        !self.enforce || policy().is_some_and(|policy| self.allows(actor, on, &policy))
+    }
 }

@@ -10,6 +10,7 @@
 use lamplight_model::{FunctionRef, LayerArn, LayerVersionArn, Qualifier, Scope};
 use lamplight_services::iam::evaluate::Context;
 use lamplight_services::logs::group_arn;
+use lamplight_services::sns::topic_arn;
 use lamplight_services::sqs::queue_arn;
 use serde_json::{Map, Value};
 
@@ -25,13 +26,15 @@ pub struct Subject {
     pub function: Option<FunctionRef>,
     /// The URL of the queue whose policy has a say.
     pub queue: Option<String>,
+    /// The ARN of the topic whose policy has a say.
+    pub topic: Option<String>,
     keys: Vec<(String, Vec<String>)>,
 }
 
 impl Subject {
     pub fn new(action: &str, resource: &str) -> Self {
         let (action, resource) = (action.to_owned(), resource.to_owned());
-        Self { action, resource, function: None, queue: None, keys: Vec::new() }
+        Self { action, resource, function: None, queue: None, topic: None, keys: Vec::new() }
     }
 
     fn set(&mut self, key: &str, values: Vec<String>) {
@@ -105,6 +108,7 @@ pub fn of(asked: &Asked<'_>, input: &Map<String, Value>) -> Option<Subject> {
                 subject.resource = arn(group).unwrap_or("*".to_owned());
             }
         }
+        "sns" => sns(&mut subject, operation, scope, input),
         "sqs" => sqs(&mut subject, operation, scope, input),
         "lambda" => {
             lambda(&mut subject, operation, scope, input);
@@ -204,6 +208,25 @@ fn lambda(subject: &mut Subject, operation: &str, scope: &Scope, input: &Map<Str
     {
         if let Some(ids) = texts(vpc.and_then(|vpc| vpc.get(member))) {
             subject.set(key, ids);
+        }
+    }
+}
+
+fn sns(subject: &mut Subject, operation: &str, scope: &Scope, input: &Map<String, Value>) {
+    let text = |name: &str| input.get(name).and_then(Value::as_str).filter(|t| !t.is_empty());
+    // AWS: a batch is allowed like what it is made of.
+    subject.action = format!("sns:{}", operation.strip_suffix("Batch").unwrap_or(operation));
+    let names = ["TopicArn", "TargetArn", "ResourceArn", "SubscriptionArn"];
+    if let Some(arn) = names.iter().find_map(|name| text(name)) {
+        let topic = topic_arn(arn, scope);
+        subject.resource = topic.clone().unwrap_or_else(|| in_our_words(arn));
+        subject.topic = topic;
+    } else if let Some(name) = text("Name") {
+        subject.resource = format!("arn:aws:sns:{}:{}:{name}", scope.region, scope.account);
+    }
+    for (member, key) in [("Protocol", "sns:Protocol"), ("Endpoint", "sns:Endpoint")] {
+        if let Some(value) = text(member) {
+            subject.set(key, vec![value.to_owned()]);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::auth::Caller;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use lamplight_model::Scope;
-use lamplight_services::{iam, logs, sqs, sts};
+use lamplight_services::{iam, logs, sns, sqs, sts};
 use lamplight_wire::{ApiError, Call, Output};
 use serde_json::{Map, Value};
 use std::convert::Infallible;
@@ -46,6 +46,7 @@ pub fn served(service: &str) -> &'static [&'static str] {
         "iam" => iam::OPERATIONS,
         "lambda" => lambda::OPERATIONS,
         "logs" => logs::OPERATIONS,
+        "sns" => sns::OPERATIONS,
         "sqs" => sqs::OPERATIONS,
         "sts" => sts::OPERATIONS,
         _ => &[],
@@ -69,6 +70,7 @@ pub async fn call(
     match service {
         "iam" => parts.iam.call(operation, caller, &call.input).await.map(Answer::from),
         "logs" => parts.logs.call(operation, scope, call.input).await.map(Answer::from),
+        "sns" => parts.sns.call(operation, (caller, scope), &call.input).await.map(Answer::from),
         "sqs" => {
             let asked = sqs::Asked { caller, scope, base: &base(head) };
             parts.sqs.call(operation, asked, &call.input).await.map(Answer::from)

@@ -11,7 +11,7 @@ use lamplight_env::Timestamp;
 use lamplight_model::Scope;
 use lamplight_services::iam::Iam;
 use lamplight_services::sts::{Session, Sessions};
-use lamplight_wire::{ApiError, sigv4};
+use lamplight_wire::{ApiError, OperationRef, percent, sigv4};
 use std::sync::Arc;
 
 /// How requests prove who they are from: by a signature with one of the keys.
@@ -31,6 +31,27 @@ pub struct Keys {
 }
 
 impl Auth {
+    /// Who opens a link that was sent to them, for what links do: nobody is asked who they are.
+    /// The link itself holds what only its receiver knows.
+    pub fn by_link(&self, head: &Head, operation: OperationRef) -> Option<(Caller, Scope)> {
+        let query = head.uri.query();
+        // AWS: these of SNS, and no others.
+        let named = match operation {
+            OperationRef::Known(operation) => match operation.name.as_str() {
+                "ConfirmSubscription" => "TopicArn",
+                "Unsubscribe" => "SubscriptionArn",
+                _ => return None,
+            },
+            OperationRef::ByAction => return None,
+        };
+        let signed = head.headers.contains_key(http::header::AUTHORIZATION)
+            || query.is_some_and(|query| query.contains("X-Amz-"));
+        let arn = percent::query_value(query, named).filter(|_| !signed)?;
+        let caller = self.keys.owner.2.clone();
+        let region = arn.split(':').nth(3).unwrap_or_default().into();
+        Some((caller.clone(), Scope { account: caller.account, region }))
+    }
+
     /// Refuses whoever is refused whatever the body is, before there is one.
     pub fn precheck(&self, head: &Head, arrived: Timestamp) -> Result<(), ApiError> {
         if self.everybody(head).is_some() {

@@ -4,8 +4,8 @@
 //! [`Invoker`]. Nothing here waits for the store.
 
 use super::executions;
+use super::lineage;
 use super::outlive::Outlive;
-use super::{lineage, trace};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lamplight_env::{Env, Tasks, faults};
@@ -61,7 +61,7 @@ impl Functions {
     }
 
     pub fn new_trace(&self) -> String {
-        trace::new(self.env.clock.now().seconds(), &*self.env.random)
+        lamplight_rpc::new_trace(self.env.clock.now().seconds(), &*self.env.random)
     }
 
     /// Whether somebody has said that this function loops on purpose.

@@ -96,9 +96,7 @@ impl Draft {
             if let Some(delay) = delay.filter(|delay| *delay != 0) {
                 return Err(wrong_kind("DelaySeconds", &delay.to_string()));
             }
-            let by_content = settings.content_based_deduplication.then(|| {
-                Sha256::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-            });
+            let by_content = settings.content_based_deduplication.then(|| content_id(body));
             let id = given.or(by_content).ok_or_else(|| {
                 invalid_value(
                     "The queue should either have ContentBasedDeduplication enabled or \
@@ -171,6 +169,11 @@ impl Attribute {
         let member = if self.binary { "BinaryValue" } else { "StringValue" };
         serde_json::json!({ "DataType": self.data_type, member: self.value })
     }
+}
+
+/// AWS: what a message is known by that was given no deduplication id.
+pub fn content_id(body: &str) -> String {
+    hex(&Sha256::digest(body.as_bytes()))
 }
 
 pub fn md5_of_body(body: &str) -> String {

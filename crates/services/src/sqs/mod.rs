@@ -20,6 +20,7 @@ mod sending;
 mod settings;
 mod settling;
 
+pub use message::content_id;
 pub use name::{QueueName, queue_arn};
 pub use sending::Delivery;
 

@@ -84,6 +84,12 @@ impl Sqs {
         Some(found.record.attributes.get("Policy")?.as_str()?.to_owned())
     }
 
+    /// The text of the policy of an ARN's queue.
+    pub fn policy_of_arn(&self, scope: &Scope, arn: &str) -> Option<String> {
+        let found = self.find_arn(scope, arn)?;
+        Some(found.record.attributes.get("Policy")?.as_str()?.to_owned())
+    }
+
     /// Writes what `edit` makes of a queue, seen again when somebody else was faster.
     pub(super) async fn change(
         &self,

@@ -46,6 +46,26 @@ impl Sqs {
         sent.pop().map(|(message, _)| message.id).ok_or_else(|| ApiError::internal("nothing sent"))
     }
 
+    /// What sends to the queue of an ARN, to be applied together with something else.
+    ///
+    /// # Errors
+    /// Like [`Self::deliver`].
+    pub fn step(
+        &self,
+        scope: &Scope,
+        arn: &str,
+        input: &Map<String, Value>,
+        sender: &str,
+    ) -> Result<Step, ApiError> {
+        let name = QueueName::of_arn(arn, scope).ok_or_else(no_queue)?;
+        let found = self.find(scope, &name).ok_or_else(no_queue)?;
+        let draft = Draft::read(input, &found.settings)?;
+        let delay = Duration::from_secs(draft.delay_seconds.into());
+        let now = self.now();
+        let message = draft.into_message(self.env.random.uuid(), sender.to_owned(), now.millis());
+        Ok(Step::Put(found.key(scope)?, new_message(&message, &found, (now, delay))?))
+    }
+
     /// Puts messages into a queue, all or none.
     async fn put(
         &self,
