@@ -4,6 +4,9 @@ import base64
 import json
 import re
 
+import pytest
+import test_images
+from harness import place, registry
 from harness.extensions import layer
 from harness.functions import call, deploy, fresh_name
 from harness.leftovers import wait_until
@@ -382,3 +385,100 @@ def test_two_layers_bring_two_extensions(client, logs, function):
         "EXTENSION\tName: two\tState: Ready\tEvents: []",
     ]
     assert len(said(lines, "one")) == 2
+
+
+INSIDE = """
+import http.client, json, os, signal, sys, threading
+
+def send(method, path, body=None, headers={}):
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    connection.request(method, "/2020-01-01/extension/" + path, body, headers)
+    answer = connection.getresponse()
+    return answer.headers["Lambda-Extension-Identifier"], answer.read()
+
+me, _ = send("POST", "register", '{"events":["INVOKE"]}', {"Lambda-Extension-Name": "inner"})
+
+def listen():
+    while True:
+        _, event = send("GET", "event/next", None, {"Lambda-Extension-Identifier": me})
+        print("inner", event.decode())
+
+def leave(*_):
+    print("told to leave")
+    sys.exit()
+
+threading.Thread(target=listen, daemon=True).start()
+signal.signal(signal.SIGTERM, leave)
+
+def handler(event, context):
+    return os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]
+"""
+
+
+def test_an_internal_extension_hears_calls_and_a_signal(client, logs, function):
+    name = function(INSIDE)
+    _, answer = call(client, name)
+    lines = logged(logs, name, "REPORT RequestId: ")
+    assert "EXTENSION\tName: inner\tState: Ready\tEvents: [INVOKE]" in lines
+    [told] = said(lines, "inner")
+    assert told["requestId"] == answer["ResponseMetadata"]["RequestId"]
+    client.update_function_configuration(FunctionName=name, Description="new")
+    logged(logs, name, "told to leave")
+
+
+def test_extensions_of_environments_that_are_ready_ahead_of_calls(client, logs, function):
+    arn = layer(client, fresh_name("ext"), spy=LISTENING)
+    name = function(TASK, Layers=[arn], Publish=True)
+    client.get_waiter("published_version_active").wait(
+        FunctionName=name, Qualifier="1", WaiterConfig={"Delay": 1}
+    )
+    client.put_provisioned_concurrency_config(
+        FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=1
+    )
+    # Nobody has called it yet.
+    lines = logged(logs, name, "EXTENSION")
+    assert "EXTENSION\tName: spy\tState: Ready\tEvents: [INVOKE, SHUTDOWN]" in lines
+    client.delete_provisioned_concurrency_config(FunctionName=name, Qualifier="1")
+    assert said(logged(logs, name, '"SHUTDOWN"'), "spy")[-1]["shutdownReason"] == "spindown"
+
+
+IN_BASH = r"""#!/bin/bash
+server=/dev/tcp/${AWS_LAMBDA_RUNTIME_API/://}
+body='{"events":["INVOKE"]}'
+exec 3<>"$server"
+printf 'POST /2020-01-01/extension/register HTTP/1.1\r\nHost: x\r\nConnection: close\r\n' >&3
+printf 'Lambda-Extension-Name: spy\r\nContent-Length: %d\r\n\r\n%s' ${#body} "$body" >&3
+while IFS= read -r -u 3 line && line=${line%$'\r'} && [ -n "$line" ]; do
+  case ${line,,} in lambda-extension-identifier:*) id=${line#*: } ;; esac
+done
+exec 3>&-
+while :; do
+  exec 3<>"$server"
+  printf 'GET /2020-01-01/extension/event/next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n' >&3
+  printf 'Lambda-Extension-Identifier: %s\r\n\r\n' "$id" >&3
+  while IFS= read -r -u 3 line && line=${line%$'\r'} && [ -n "$line" ]; do :; done
+  IFS= read -r -u 3 event
+  exec 3>&-
+  echo "spy $event"
+done
+"""
+
+
+@pytest.mark.skipif(place.isolation() != "namespaces", reason="images need namespaces")
+@pytest.mark.skipif(test_images.BASH is None, reason="no bash to make an image of")
+def test_an_image_brings_its_extensions(client, logs):
+    files = {
+        **test_images.bash_and_its_libraries(), **test_images.BASE, "opt/extensions/spy": IN_BASH,
+    }  # fmt: skip
+    packed = registry.layer(files, {"bin": "usr/bin"}, {path: 0o755 for path in files})
+    with registry.TinyRegistry() as tiny:
+        tiny.push("extended", [packed], **test_images.CONFIG)
+        name = test_images.create(client, f"{tiny.name}/app:extended")
+    try:
+        _, answer = call(client, name)
+        lines = logged(logs, name, "REPORT RequestId: ")
+        assert "EXTENSION\tName: spy\tState: Ready\tEvents: [INVOKE]" in lines
+        [told] = said(lines, "spy")
+        assert told["requestId"] == answer["ResponseMetadata"]["RequestId"]
+    finally:
+        client.delete_function(FunctionName=name)
