@@ -250,6 +250,7 @@ def test_the_extensions_api_refuses_in_awss_words(client, logs, function):
     assert "EXTENSION\tName: inner-9\tState: Ready\tEvents: [INVOKE]" in lines
 
 
+@pytest.mark.skipif(place.isolation() != "namespaces", reason="the machine's /tmp keeps the mark")
 def test_a_crash_of_an_extension_is_the_functions(client, logs, function):
     name = extended(
         client, function,

@@ -4,10 +4,15 @@ import json
 import re
 
 import pytest
+from harness import place
 from harness.extensions import layer
 from harness.functions import call, fresh_name
 from harness.telemetry import LOGS, TELEMETRY, collector
 from test_logs import logged
+
+pytestmark = pytest.mark.skipif(
+    place.isolation() != "namespaces", reason="sandbox.localdomain is a name of a sandbox's own"
+)
 
 PRINTING = """
 import json
