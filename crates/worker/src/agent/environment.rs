@@ -315,11 +315,9 @@ impl Environment {
         }
         let duration = match &end {
             InitEnd::Ready(duration) => *duration,
-            _ => {
-                process.programs.flush(&self.capture).await;
-                self.env.clock.instant().saturating_duration_since(process.started)
-            }
+            _ => self.env.clock.instant().saturating_duration_since(process.started),
         };
+        process.programs.flush(&self.capture).await;
         let init = self.init(phase);
         self.telemetry.close();
         self.capture.platform(&Event::InitRuntimeDone { init, status: &status });

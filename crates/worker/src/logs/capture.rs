@@ -113,7 +113,9 @@ impl Capture {
     pub fn platform(&self, event: &Event<'_>) {
         let (style, at) = (&self.to.style, self.to.clock.now());
         let mut state = self.lock();
-        let last = state.lines.finish();
+        // This one comes while the runtime may be in the middle of a line.
+        let beside = matches!(event, Event::Subscribed { .. });
+        let last = if beside { None } else { state.lines.finish() };
         last.iter().for_each(|line| self.tell(Source::Function, line));
         let last = last.filter(|line| style.keeps(line));
         if self.to.telemetry.listens() {
@@ -342,6 +344,16 @@ mod tests {
         assert_eq!(tail("call-a").lines().count(), 1);
         assert!(tail("call-b").ends_with("\n{\"requestId\":\"call-b\"}\n"));
         assert_eq!(capture.end_beside("call-a"), None);
+    }
+
+    #[test]
+    fn a_subscription_does_not_end_a_line_of_the_function() {
+        let (sink, capture) = capture();
+        capture.take_in(None, b"half a ");
+        let (dialect, name) = (crate::telemetry::Dialect::Telemetry, "spy");
+        capture.platform(&Event::Subscribed { dialect, name, types: &[] });
+        capture.take_in(None, b"line\n");
+        assert_eq!(sink.0.lock().unwrap()[1..], ["half a line"]);
     }
 
     #[test]
