@@ -1,5 +1,5 @@
 //! Starts a campaign of tests/campaigns: `cargo xtask campaign c7 [--size pr|night] [--seed N]
-//! [--sabotage BUG]`, or `all` for one after the other.
+//! [--sabotage BUG] [--strict]`, or `all` for one after the other.
 //!
 //! The campaigns themselves are Python, on the harness of the scenarios. Here is what has to be built
 //! for one: with `--sabotage`, a server that can fail on purpose, kept where nobody takes it for the
@@ -23,7 +23,7 @@ const CAMPAIGNS: [(&str, &str); 7] = [
 
 pub fn run(arguments: &[String]) -> Result<()> {
     let Some((name, rest)) = arguments.split_first() else {
-        bail!("usage: campaign NAME|all [--size tiny|pr|night] [--seed N] [--sabotage BUG]")
+        bail!("usage: campaign NAME|all [--size tiny|pr|night] [--seed N] [--sabotage BUG] [--strict]")
     };
     let chosen: Vec<_> =
         CAMPAIGNS.iter().filter(|(known, _)| name == "all" || name == known).collect();
