@@ -1,12 +1,16 @@
 """Calls that nobody waits for: stored before the answer, tried again, brought to their end."""
 
 import json
+import subprocess
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
 from harness.functions import deploy
 from harness.leftovers import wait_until
+from harness.server import clean_environment
 
 # Seconds instead of minutes, so that a test can wait for all attempts.
 SOON = "[events]\nretry_seconds = [0.2, 0.4]\n"
@@ -187,3 +191,158 @@ def test_events_survive_a_kill(own_server):
     server.start()
     observer = Observer(server)
     wait_until(lambda: {s["id"] for s in observer.seen(name)} >= set(ids), "every event to run", 90)
+
+
+# --- the ends -------------------------------------------------------------------------------------
+
+
+def desk(server, *arguments, fails=False):
+    """`lamplight events` of a server: the JSON lines that it prints."""
+    command = [str(server.binary), "events", *arguments, "--data-dir", str(server.data_dir)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, env=clean_environment())
+    assert (ran.returncode != 0) == fails, ran.stderr
+    return [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+
+
+def ended(server, request_id):
+    """The terminal record of an event, once there is one."""
+
+    def record():
+        ran = subprocess.run(
+            [str(server.binary), "events", "show", request_id, "--data-dir", str(server.data_dir)],
+            capture_output=True, text=True, timeout=60, env=clean_environment(),
+        )  # fmt: skip
+        known = [json.loads(line) for line in ran.stdout.splitlines()]
+        return [one for one in known if one["Stage"] == "Ended"]
+
+    [only] = wait_until(record, "the terminal record")
+    return only
+
+
+def queue(soon, name):
+    sqs = soon.client("sqs")
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    return sqs, url, arn
+
+
+def receive(sqs, url):
+    def one():
+        answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2, MessageAttributeNames=["All"])
+        return answer.get("Messages")
+
+    [message] = wait_until(one, "a message", 30)
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return message
+
+
+def test_every_event_has_one_terminal_record(soon, lamp, tells):
+    good, bad = send(lamp, tells, {"n": 2}), send(lamp, tells, {"fail": "y"})
+    record = ended(soon, good)
+    assert (record["End"], record["Attempts"]) == ("Succeeded", 1)
+    assert record["FunctionArn"].endswith(f":function:{tells}")
+    record = ended(soon, bad)
+    assert (record["End"], record["Attempts"]) == ("RetriesExhausted", 3)
+    assert record["Error"] == "no luck with y"
+    listed = [one["RequestId"] for one in desk(soon, "list", "ended")]
+    assert listed.count(good) == 1 and listed.count(bad) == 1
+
+
+def test_outcomes_go_to_destinations(soon, lamp, observer):
+    name, heir = deploy(lamp, TELLS), deploy(lamp, TELLS)
+    heir_arn = lamp.get_function_configuration(FunctionName=heir)["FunctionArn"]
+    sqs, url, queue_arn = queue(soon, "failures")
+    lamp.put_function_event_invoke_config(
+        FunctionName=name,
+        MaximumRetryAttempts=1,
+        DestinationConfig={"OnSuccess": {"Destination": heir_arn}, "OnFailure": {"Destination": queue_arn}},
+    )
+    good, bad = send(lamp, name, {"n": 3}), send(lamp, name, {"fail": "z"})
+    [seen] = wait_until(lambda: observer.seen(heir), "the record of the success")
+    record = seen["event"]
+    assert record.pop("timestamp").endswith("Z")
+    arn = lamp.get_function_configuration(FunctionName=name)["FunctionArn"]
+    assert record == {
+        "version": "1.0",
+        "requestContext": {
+            "requestId": good, "functionArn": f"{arn}:$LATEST", "condition": "Success",
+            "approximateInvokeCount": 1,
+        },
+        "requestPayload": {"n": 3},
+        "responseContext": {"statusCode": 200, "executedVersion": "$LATEST"},
+        "responsePayload": {"got": {"n": 3}},
+    }  # fmt: skip
+    record = json.loads(receive(sqs, url)["Body"])
+    assert record["requestContext"]["requestId"] == bad
+    assert record["requestContext"]["condition"] == "RetriesExhausted"
+    assert record["requestContext"]["approximateInvokeCount"] == 2
+    assert record["responseContext"]["functionError"] == "Unhandled"
+    assert record["responsePayload"]["errorMessage"] == "no luck with z"
+
+
+def test_dead_letters(soon, lamp):
+    sqs, url, arn = queue(soon, "dead")
+    name = deploy(lamp, TELLS, DeadLetterConfig={"TargetArn": arn})
+    request_id = send(lamp, name, {"fail": "dead"})
+    message = receive(sqs, url)
+    assert json.loads(message["Body"]) == {"fail": "dead"}
+    attributes = message["MessageAttributes"]
+    assert attributes["RequestID"] == {"StringValue": request_id, "DataType": "String"}
+    assert attributes["ErrorCode"] == {"StringValue": "200", "DataType": "Number"}
+    assert attributes["ErrorMessage"] == {"StringValue": "no luck with dead", "DataType": "String"}
+
+
+def test_a_function_that_is_off_is_not_tried(soon, lamp, observer):
+    sqs, url, arn = queue(soon, "off")
+    name = deploy(lamp, TELLS, DeadLetterConfig={"TargetArn": arn})
+    lamp.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    request_id = send(lamp, name, {"n": 1})
+    assert receive(sqs, url)["MessageAttributes"]["ErrorCode"]["StringValue"] == "429"
+    assert ended(soon, request_id)["End"] == "NoConcurrency"
+    assert observer.seen(name) == []
+
+
+def test_a_destination_that_refuses_is_waited_for(soon, lamp):
+    sqs, url, arn = queue(soon, "late")
+    sqs.delete_queue(QueueUrl=url)
+    name = deploy(lamp, TELLS)
+    lamp.put_function_event_invoke_config(
+        FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": arn}}
+    )
+    request_id = send(lamp, name)
+    assert ended(soon, request_id)["Destinations"] == [arn]
+
+    def owed():
+        known = desk(soon, "list", "delivering")
+        return [one for one in known if one["RequestId"] == request_id and one.get("Refusal")]
+
+    [waiting] = wait_until(owed, "a delivery that is refused")
+    assert waiting["Destination"] == arn and not waiting["Parked"]
+    _, url, _ = queue(soon, "late")
+    desk(soon, "retry", request_id)
+    assert json.loads(receive(sqs, url)["Body"])["requestContext"]["requestId"] == request_id
+
+
+def test_what_no_service_here_takes_is_kept_until_it_is_dropped(soon, lamp):
+    name, bus = deploy(lamp, TELLS), "arn:aws:events:us-east-1:000000000000:event-bus/default"
+    lamp.put_function_event_invoke_config(
+        FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": bus}}
+    )
+    request_id = send(lamp, name)
+    ended(soon, request_id)
+
+    def parked():
+        known = desk(soon, "list", "delivering")
+        return [one for one in known if one["RequestId"] == request_id and one["Parked"]]
+
+    wait_until(parked, "a delivery that is parked")
+    desk(soon, "drop", request_id)
+    assert parked() == []
+    desk(soon, "drop", request_id, fails=True)
+    desk(soon, "show", "nobody", fails=True)
+
+
+def test_only_the_owner_looks_at_events(soon):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{soon.endpoint}/_lamplight/events")
+    assert refused.value.code == 403

@@ -142,7 +142,7 @@ impl EventDesk for Desk {
         Ok(tried)
     }
 
-    async fn drop(&self, request_id: &str) -> Result<usize, EventRefused> {
+    async fn give_up(&self, request_id: &str) -> Result<usize, EventRefused> {
         let mut dropped = 0;
         for message in self.find(EVENTS, request_id).await? {
             let state = EventState::read(&message.state);

@@ -7,6 +7,7 @@ pub mod api;
 pub mod auth;
 mod body;
 mod crowd;
+mod desk;
 mod downloads;
 mod guests;
 mod invoke;
@@ -23,7 +24,8 @@ pub use server::serve;
 
 use lamplight_env::Env;
 use lamplight_rpc::{
-    Catalog, CodeSource, Documents, DurableExecutions, EventQueue, Images, Layers, Manager, Objects,
+    Catalog, CodeSource, Documents, DurableExecutions, EventDesk, EventQueue, Images, Layers,
+    Manager, Objects,
 };
 use lamplight_services::iam::Iam;
 use lamplight_services::logs::Logs;
@@ -61,6 +63,7 @@ pub struct Parts {
     pub functions: Arc<Functions>,
     pub durable: Arc<dyn DurableExecutions>,
     pub events: Arc<dyn EventQueue>,
+    pub desk: Arc<dyn EventDesk>,
     pub logs: Arc<Logs>,
     pub iam: Arc<Iam>,
     pub sns: Arc<Sns>,

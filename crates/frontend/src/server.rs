@@ -4,6 +4,7 @@ use crate::Parts;
 use crate::api;
 use crate::body::{self, Allowance, Bodies, Refused};
 use crate::crowd::Crowd;
+use crate::desk;
 use crate::stalling::Stalling;
 use bytes::Bytes;
 use http::request::Parts as Head;
@@ -135,6 +136,12 @@ async fn handle(parts: &Arc<Parts>, bodies: &Bodies, request: Request<Incoming>)
     }
     if head.uri.path() == "/_lamplight/health" {
         return Response::new(whole(Bytes::from_static(b"ok\n")));
+    }
+    if desk::requested(&head).is_some() {
+        return match desk::answer(parts, &head, arrived).await {
+            Ok(answer) => answer.map(whole),
+            Err(error) => refusal(None, &error, &request_id),
+        };
     }
     if let Some(requested) = parts.downloads.requested(&head, &*parts.env.clock) {
         return match requested {

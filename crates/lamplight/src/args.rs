@@ -46,8 +46,70 @@ pub enum Command {
         #[command(subcommand)]
         command: RuntimeCommand,
     },
+    /// Look at calls that nobody waits for, on a running server.
+    Events {
+        #[command(subcommand)]
+        command: EventsCommand,
+    },
     /// Print the version.
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// Say how full the queues are, or list what is in one stage of its life.
+    List {
+        stage: Option<Stage>,
+        #[command(flatten)]
+        place: ServerPlace,
+    },
+    /// Say all that is known of an event.
+    Show {
+        /// The request id that its sender got.
+        id: String,
+        #[command(flatten)]
+        place: ServerPlace,
+    },
+    /// Try now what of an event is waiting: its function, or its destinations.
+    Retry {
+        id: String,
+        #[command(flatten)]
+        place: ServerPlace,
+    },
+    /// Give up what of an event is waiting.
+    Drop {
+        id: String,
+        #[command(flatten)]
+        place: ServerPlace,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Stage {
+    /// Waiting for their functions.
+    Queued,
+    /// Outcomes that are owed to destinations.
+    Delivering,
+    /// What has ended, and how.
+    Ended,
+}
+
+impl Stage {
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Delivering => "delivering",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// Which server.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ServerPlace {
+    /// The data directory of the server.
+    #[arg(long, env = "LAMPLIGHT_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

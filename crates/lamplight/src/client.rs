@@ -1,4 +1,4 @@
-//! A small signed client of our own API, for `demo`.
+//! A small signed client of our own API, for `demo` and `events`.
 
 use crate::credentials::Credentials;
 use anyhow::{Context, Result, anyhow};
@@ -57,6 +57,12 @@ impl Client {
             .header("x-amz-target", format!("Logs_20140328.{operation}"))
             .body(input.to_string().into())?;
         self.send(request, "logs").await?.success()?.json()
+    }
+
+    /// A page for the owner of the server.
+    pub async fn owner(&self, method: http::Method, path: &str) -> Result<Value> {
+        let request = Request::builder().method(method).uri(self.uri(path)).body(Bytes::new())?;
+        self.send(request, "lambda").await?.success()?.json()
     }
 
     fn uri(&self, path: &str) -> String {

@@ -2,6 +2,7 @@
 //!
 //! The file is a shared credentials file of the AWS tools, so they can also be pointed at it.
 
+use crate::client::Client;
 use crate::data_dir::DataDir;
 use anyhow::{Context, Result, bail};
 use lamplight_env::Random;
@@ -64,8 +65,8 @@ impl Credentials {
     }
 }
 
-/// What `lamplight env` prints: shell commands, safe to `eval`.
-pub fn exports(dir: &DataDir) -> Result<String> {
+/// The server that runs on a data directory: its URL, its region, its key.
+fn running(dir: &DataDir) -> Result<(String, String, Credentials)> {
     let Some(endpoint) = dir.read(ENDPOINT)? else {
         bail!(
             "no server is running on {}. Start one with `lamplight serve`, or name its directory with --data-dir",
@@ -76,6 +77,19 @@ pub fn exports(dir: &DataDir) -> Result<String> {
     let credentials = Credentials::parse(&content)?;
     let mut lines = endpoint.lines();
     let (url, region) = (lines.next().unwrap_or_default(), lines.next().unwrap_or("us-east-1"));
+    Ok((url.to_owned(), region.to_owned(), credentials))
+}
+
+/// A client of the server that runs on a data directory, as its owner.
+pub fn client(dir: &DataDir) -> Result<Client> {
+    let (url, region, credentials) = running(dir)?;
+    let address = url.trim_start_matches("http://").parse().context("the server's address")?;
+    Ok(Client { address, region, credentials })
+}
+
+/// What `lamplight env` prints: shell commands, safe to `eval`.
+pub fn exports(dir: &DataDir) -> Result<String> {
+    let (url, region, credentials) = running(dir)?;
     Ok(format!(
         "export AWS_ENDPOINT_URL={url}\n\
          export AWS_REGION={region}\n\

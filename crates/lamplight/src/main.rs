@@ -9,6 +9,7 @@ mod credentials;
 mod data_dir;
 mod demo;
 mod doctor;
+mod events;
 mod runtime;
 mod serve;
 
@@ -44,6 +45,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Doctor { place } => block_on(doctor::run(&place)),
         Command::Runtime { command } => block_on(runtime::run(command)),
+        Command::Events { command } => block_on(events::run(command)),
         Command::Version => {
             println!("lamplight {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

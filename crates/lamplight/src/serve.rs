@@ -230,6 +230,7 @@ impl Server {
             functions: Arc::clone(&functions),
             durable: Arc::clone(&durable) as _,
             events: events.queue(),
+            desk: events.desk(),
             logs,
             downloads: Downloads::new(&*env.random),
             env: front_env,

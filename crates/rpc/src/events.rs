@@ -121,5 +121,5 @@ pub trait EventDesk: Send + Sync {
     async fn retry(&self, request_id: &str) -> Result<usize, EventRefused>;
 
     /// Gives up what waits of it, with a record; how many things that were.
-    async fn drop(&self, request_id: &str) -> Result<usize, EventRefused>;
+    async fn give_up(&self, request_id: &str) -> Result<usize, EventRefused>;
 }
