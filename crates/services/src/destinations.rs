@@ -108,8 +108,12 @@ fn without_payloads(record: String) -> String {
 }
 
 fn refused(error: ApiError) -> DeliveryError {
-    let later =
+    let ours =
         error.status.is_some_and(|status| status >= 500) || error.code == "InternalErrorException";
+    // A queue or a topic may be made, or made again, later.
+    let missing =
+        ["DoesNotExist", "NonExistentQueue", "NotFound"].iter().any(|of| error.code.contains(of));
+    let later = ours || missing;
     let text = error.to_string();
     if later { DeliveryError::Refused(text) } else { DeliveryError::Impossible(text) }
 }
