@@ -23,7 +23,9 @@ const CAMPAIGNS: [(&str, &str); 7] = [
 
 pub fn run(arguments: &[String]) -> Result<()> {
     let Some((name, rest)) = arguments.split_first() else {
-        bail!("usage: campaign NAME|all [--size tiny|pr|night] [--seed N] [--sabotage BUG] [--strict]")
+        bail!(
+            "usage: campaign NAME|all [--size tiny|pr|night] [--seed N] [--sabotage BUG] [--strict]"
+        )
     };
     let chosen: Vec<_> =
         CAMPAIGNS.iter().filter(|(known, _)| name == "all" || name == known).collect();
