@@ -194,6 +194,17 @@ def test_a_fifo_queue_keeps_the_order_of_each_group(sqs, queue):
     assert numbers == sorted(numbers) and len(set(numbers)) == 4
 
 
+def test_a_receiver_who_waits_for_a_group_is_given_it(sqs, queue):
+    url = queue(fifo=True, ContentBasedDeduplication="true", VisibilityTimeout=600)
+    for text in ["1", "2"]:
+        sqs.send_message(QueueUrl=url, MessageBody=text, MessageGroupId="g")
+    [first] = receive(sqs, url, MaxNumberOfMessages=1)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        waiting = pool.submit(receive, sqs, url, WaitTimeSeconds=20)
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
+        assert bodies(waiting.result()) == ["2"]
+
+
 def test_a_fifo_queue_takes_a_message_once(sqs, queue):
     url = queue(fifo=True)
     ask = {"QueueUrl": url, "MessageGroupId": "g", "MessageDeduplicationId": "one"}
@@ -238,6 +249,11 @@ def test_dead_letters_go_aside_and_come_back(sqs, queue):
         assert bodies(receive(sqs, url)) == ["poison"]
     with refuses("InvalidParameterValue", "must be configured as a Dead Letter Queue"):
         sqs.start_message_move_task(SourceArn=source)
+    with refuses("InvalidParameterValue", "cannot be the same"):
+        sqs.start_message_move_task(SourceArn=arn, DestinationArn=arn)
+    fifo = attributes_of(sqs, queue(fifo=True), "QueueArn")["QueueArn"]
+    with refuses("InvalidParameterValue", "same type"):
+        sqs.start_message_move_task(SourceArn=arn, DestinationArn=fifo)
 
 
 def test_a_queue_made_again_is_the_same_or_refused(sqs, queue):

@@ -1,6 +1,6 @@
 //! Time: wall clock for what people read, monotonic clock for deadlines.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch, UTC.
@@ -49,6 +49,34 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
     fn instant(&self) -> Instant {
         Instant::now()
+    }
+}
+
+/// Wall time that does not jump while the server runs.
+///
+/// What is stored are points in wall time, because they have to mean something to the next run. But
+/// within a run they are counted from its start with the clock that never jumps: a clock that is set
+/// neither ends leases early nor holds up retries. All that shares stored times shares one of these.
+pub struct SteadyClock {
+    clock: Arc<dyn Clock>,
+    start: (Timestamp, Instant),
+}
+
+impl SteadyClock {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let start = (clock.now(), clock.instant());
+        Self { clock, start }
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now(&self) -> Timestamp {
+        let (wall, instant) = self.start;
+        wall.plus(self.instant().saturating_duration_since(instant))
+    }
+
+    fn instant(&self) -> Instant {
+        self.clock.instant()
     }
 }
 

@@ -8,7 +8,7 @@ pub mod faults;
 mod ids;
 mod tasks;
 
-pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use clock::{Clock, ManualClock, SteadyClock, SystemClock, Timestamp};
 pub use ids::{OsRandom, Random, SeededRandom};
 pub use tasks::{Stop, Tasks};
 

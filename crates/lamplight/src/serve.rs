@@ -11,13 +11,13 @@ use lamplight_control::durable::{Executions, Ways};
 use lamplight_control::layers::StoredLayers;
 use lamplight_control::manager::{self, EnvironmentManager};
 use lamplight_control::placement::OneMachine;
-use lamplight_env::{Env, Tasks, faults};
+use lamplight_env::{Env, SteadyClock, Tasks, faults};
 use lamplight_events::{self as events, Events, Routes};
 use lamplight_frontend::auth::{Caller, Keys};
 use lamplight_frontend::{
     Auth, Downloads, FunctionDocuments, Functions, Guests, Options, Parts, ServiceGrants,
 };
-use lamplight_model::{FunctionRef, Scope};
+use lamplight_model::FunctionRef;
 use lamplight_remote::{ObjectStore, OtherServers, Registries};
 use lamplight_rpc::{Catalog as _, Documents, LogSink, Worker};
 use lamplight_sandbox::{Launcher, Mode, Swept};
@@ -166,9 +166,10 @@ impl Server {
                 .map_err(anyhow::Error::msg)?;
 
         let identities = Identities::new(&documents, &credentials, &env);
-        let home =
-            Scope { account: credentials.account.clone(), region: config.region.as_str().into() };
-        let sqs = Sqs::new(Arc::clone(&documents), Arc::clone(&store.meta) as _, env.clone());
+        // Whatever is stored with a time to come has one clock.
+        let steady =
+            Env { clock: Arc::new(SteadyClock::new(Arc::clone(&env.clock))), ..front_env.clone() };
+        let sqs = Sqs::new(Arc::clone(&documents), Arc::clone(&store.meta) as _, steady.clone());
         // Parsed now, so that no first caller waits for it.
         lamplight_wire::services();
 
@@ -182,7 +183,7 @@ impl Server {
         });
         let topics = Arc::new(Topics::default());
         let events = Events::load(events::Parts {
-            env: front_env.clone(),
+            env: steady.clone(),
             options: config.events.clone(),
             queue: Arc::clone(&store.meta) as _,
             invoker: Arc::clone(&functions) as _,
@@ -194,7 +195,7 @@ impl Server {
         })
         .await
         .context("the queued events cannot be read")?;
-        let sns = Sns::start(sns::Around {
+        let sns = Sns::new(sns::Around {
             documents: Arc::clone(&documents),
             queue: Arc::clone(&store.meta) as _,
             sqs: Arc::clone(&sqs),
@@ -204,7 +205,7 @@ impl Server {
                 enforce: config.enforce,
             }),
             web: Arc::new(OtherServers::new(&env)),
-            env: env.clone(),
+            env: steady,
             base: format!("http://{address}"),
         });
         topics.set(Arc::clone(&sns));
@@ -216,8 +217,8 @@ impl Server {
                 stream_rate: config.stream_rate,
             },
             auth: auth(&config, &credentials, &identities),
-            sns,
-            sqs: Arc::clone(&sqs),
+            sns: Arc::clone(&sns),
+            sqs,
             sts: Sts::new(Arc::clone(&identities.iam), Arc::clone(&identities.sessions)),
             iam: identities.iam,
             catalog: Arc::clone(&catalog) as _,
@@ -236,13 +237,13 @@ impl Server {
             env: front_env,
         });
         agent.set_guests(Arc::new(Guests::new(Arc::clone(&parts))));
-        sqs.resume(&home);
         // From here on environments may be made, which have to have everything.
         catalog.start();
         let functions_of = Arc::clone(&catalog);
         let resolve = move |function: &FunctionRef| functions_of.resolve(function);
         durable.go_on(Ways { resolve: Box::new(resolve), invoker: functions });
         events.start();
+        sns.start();
         front.spawn(lamplight_frontend::serve(listener, parts));
         let server = Self {
             address,

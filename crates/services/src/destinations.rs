@@ -1,7 +1,7 @@
 //! Queues and topics as destinations: of outcomes, and of events that nobody could work off.
 
 use crate::sns::{Internal, Sns};
-use crate::sqs::{self, Sqs};
+use crate::sqs::{self, Sqs, sendable};
 use async_trait::async_trait;
 use lamplight_model::{AccountId, Scope};
 use lamplight_rpc::{Content, Delivery, DeliveryError, Destinations};
@@ -73,8 +73,9 @@ fn scope(arn: &str) -> Result<Scope, DeliveryError> {
 /// The text of a message, and the attributes that dead letters have.
 fn message(content: Content, request_id: &str) -> (String, Option<Value>) {
     match content {
-        Content::Record { record, .. } => (String::from_utf8_lossy(&record).into_owned(), None),
+        Content::Record { record, .. } => (sendable(&String::from_utf8_lossy(&record)), None),
         Content::DeadLetter { event, error_code, error_message } => {
+            let error_message = sendable(&error_message);
             let mut end = error_message.len().min(ERROR_BYTES);
             while !error_message.is_char_boundary(end) {
                 end -= 1;
@@ -91,7 +92,9 @@ fn message(content: Content, request_id: &str) -> (String, Option<Value>) {
             ) {
                 them.insert("ErrorMessage".to_owned(), attribute("String", text));
             }
-            (String::from_utf8_lossy(&event).into_owned(), Some(attributes))
+            // AWS: a call without a payload is an empty event.
+            let event = if event.is_empty() { &b"{}"[..] } else { &event };
+            (sendable(&String::from_utf8_lossy(event)), Some(attributes))
         }
     }
 }
@@ -125,12 +128,17 @@ mod tests {
 
     #[test]
     fn dead_letters_say_what_went_wrong() {
-        let content = Content::DeadLetter {
-            event: Bytes::from_static(b"{}"),
+        let content = |event: &'static [u8], error_message: String| Content::DeadLetter {
+            event: Bytes::from_static(event),
             error_code: 200,
-            error_message: "é".repeat(600),
+            error_message,
         };
-        let (body, attributes) = message(content, "id");
+        // What no message may hold is marked, and no event is an empty one.
+        let (body, attributes) =
+            message(content(b"\x01\xef\xbf\xbf", "\u{1b}[31m".to_owned()), "id");
+        assert_eq!(body, "\u{fffd}\u{fffd}");
+        assert_eq!(attributes.unwrap()["ErrorMessage"]["StringValue"], "\u{fffd}[31m");
+        let (body, attributes) = message(content(b"", "é".repeat(600)), "id");
         let attributes = attributes.unwrap();
         assert_eq!(body, "{}");
         assert_eq!(attributes["ErrorCode"]["StringValue"], "200");

@@ -53,9 +53,10 @@ pub fn check(
             };
             ask(parts, caller, policy, (&subject, &context))?;
         }
-        if service == "lambda" {
+        let besides = subject::besides(operation, scope, &call.input);
+        if !besides.is_empty() {
             let context = context(parts, head, (caller, scope));
-            for subject in subject::besides(operation, scope, &call.input) {
+            for subject in besides {
                 let function = subject.function.as_ref();
                 let policy = function.and_then(|function| policy(&*parts.documents, function));
                 ask(parts, caller, policy, (&subject, &context))?;

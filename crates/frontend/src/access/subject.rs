@@ -11,7 +11,7 @@ use lamplight_model::{FunctionRef, LayerArn, LayerVersionArn, Qualifier, Scope};
 use lamplight_services::iam::evaluate::Context;
 use lamplight_services::logs::group_arn;
 use lamplight_services::sns::topic_arn;
-use lamplight_services::sqs::queue_arn;
+use lamplight_services::sqs::{queue_arn, source_of_task};
 use serde_json::{Map, Value};
 
 /// AWS: these are about whoever asks, where they name no user.
@@ -243,11 +243,13 @@ fn sqs(subject: &mut Subject, operation: &str, scope: &Scope, input: &Map<String
         subject.queue = Some(name.to_owned());
     } else if let Some(arn) = text("SourceArn") {
         subject.resource = in_our_words(arn);
+    } else if let Some(handle) = text("TaskHandle") {
+        subject.resource = source_of_task(handle, scope).unwrap_or("*".to_owned());
     }
 }
 
-/// What else a request to Lambda needs leave for: whoever may have code run may not thereby read
-/// objects and layers that are kept from them.
+/// What else a request needs leave for: whoever may have code run, or messages moved, may not thereby
+/// reach what is kept from them.
 pub fn besides(operation: &str, scope: &Scope, input: &Map<String, Value>) -> Vec<Subject> {
     let source = match operation {
         "CreateFunction" => input.get("Code").and_then(Value::as_object),
@@ -265,10 +267,26 @@ pub fn besides(operation: &str, scope: &Scope, input: &Map<String, Value>) -> Ve
         let arn = LayerVersionArn::parse(layer).map_or("*".to_owned(), |arn| arn.to_string());
         besides.push(Subject::new("lambda:GetLayerVersion", &arn));
     }
-    if operation == "CheckpointDurableExecution" {
-        besides.extend(chained(scope, input));
+    match operation {
+        "CheckpointDurableExecution" => besides.extend(chained(scope, input)),
+        "StartMessageMoveTask" => besides.extend(moved(input)),
+        _ => {}
     }
     besides
+}
+
+/// AWS: whoever has messages moved could receive and delete them, and send them.
+fn moved(input: &Map<String, Value>) -> Vec<Subject> {
+    let subject = |action: &str, member: &str| {
+        let arn = input.get(member)?.as_str()?;
+        Some(Subject::new(action, &in_our_words(arn)))
+    };
+    let all = [
+        subject("sqs:ReceiveMessage", "SourceArn"),
+        subject("sqs:DeleteMessage", "SourceArn"),
+        subject("sqs:SendMessage", "DestinationArn"),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// The functions that a checkpoint calls, which is up to the role of its function.

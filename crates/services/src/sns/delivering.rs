@@ -6,6 +6,7 @@
 use super::message::Message;
 use super::subscriptions::Subscription;
 use super::{SNS, Sns};
+use crate::sqs::sendable;
 use bytes::Bytes;
 use lamplight_env::Timestamp;
 use lamplight_model::{FunctionRef, Scope};
@@ -19,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast};
 
-/// Deliveries under way at a time.
+/// Deliveries under way at a time, of each lane.
 const AT_ONCE: usize = 32;
 /// Longer than any attempt takes.
 const LEASE: Duration = Duration::from_secs(60);
@@ -27,6 +28,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// AWS: attempts at queues and functions, over 23 days; and at other servers, within the hour.
 const ATTEMPTS: u32 = 100_015;
 const ATTEMPTS_HTTP: u32 = 50;
+/// When a delivery is given up in any case, its dead letter queue being out of reach, too.
+const LAST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What is owed to one subscription (version 1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,8 +61,22 @@ enum Ended {
     Impossible(String),
 }
 
-fn place() -> Result<Key, KeyError> {
-    Key::new(&["sns", "deliveries"])
+/// Where deliveries wait. Other people's servers may take their time, and nothing of this server
+/// waits behind them.
+#[derive(Debug, Clone, Copy)]
+enum Lane {
+    Here,
+    Elsewhere,
+}
+
+impl Lane {
+    fn key(self) -> Result<Key, KeyError> {
+        let name = match self {
+            Self::Here => "here",
+            Self::Elsewhere => "elsewhere",
+        };
+        Key::new(&["sns", "deliveries", name])
+    }
 }
 
 impl Delivery {
@@ -95,12 +112,18 @@ impl Delivery {
 
     pub(super) fn step(&self, now: Timestamp) -> Result<Step, ApiError> {
         let body = serde_json::to_vec(self).map_err(ApiError::internal)?;
-        let key = place().map_err(ApiError::internal)?;
-        Ok(Step::Put(key, NewMessage::new(self.message_id.clone(), Bytes::from(body), now)))
+        let lane = if self.is_elsewhere() { Lane::Elsewhere } else { Lane::Here };
+        let key = lane.key().map_err(ApiError::internal)?;
+        let new = NewMessage::new(self.message_id.clone(), Bytes::from(body), now);
+        Ok(Step::Put(key, NewMessage { expires: Some(now.plus(LAST)), ..new }))
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        self.protocol.starts_with("http")
     }
 
     fn most_attempts(&self) -> u32 {
-        if self.protocol.starts_with("http") { ATTEMPTS_HTTP } else { ATTEMPTS }
+        if self.is_elsewhere() { ATTEMPTS_HTTP } else { ATTEMPTS }
     }
 
     /// AWS: three times at once, twice after a second, ten times with growing pauses, and from then
@@ -127,9 +150,11 @@ async fn hint_for(key: &Key, hints: &mut broadcast::Receiver<Key>) {
 }
 
 pub(super) fn start(sns: &Arc<Sns>) {
-    let sns = Arc::clone(sns);
-    let tasks = sns.around.env.tasks.clone();
-    tasks.spawn(async move { sns.work().await });
+    for lane in [Lane::Here, Lane::Elsewhere] {
+        let sns = Arc::clone(sns);
+        let tasks = sns.around.env.tasks.clone();
+        tasks.spawn(async move { sns.work(lane).await });
+    }
 }
 
 impl Sns {
@@ -180,8 +205,8 @@ impl Sns {
         applied.map(|_| ()).map_err(super::store_failed)
     }
 
-    async fn work(self: Arc<Self>) {
-        let Ok(key) = place() else { return };
+    async fn work(self: Arc<Self>, lane: Lane) {
+        let Ok(key) = lane.key() else { return };
         let mut hints = self.around.queue.hints();
         let mut stop = self.around.env.tasks.stop_signal();
         let room = Arc::new(Semaphore::new(AT_ONCE));
@@ -245,7 +270,11 @@ impl Sns {
     async fn attempt(&self, leased: Leased) {
         let attempts = u32::try_from(leased.receipt.lease).unwrap_or(u32::MAX);
         let Ok(delivery) = serde_json::from_slice::<Delivery>(&leased.body) else {
-            tracing::error!(name = leased.name, "a delivery cannot be read, and stays");
+            tracing::error!(name = leased.name, "a delivery cannot be read, and waits for its end");
+            let now = self.around.env.clock.now();
+            let due = now.plus(LAST);
+            let step = Step::Retry { receipt: leased.receipt, due, state: None };
+            let _ = self.around.queue.apply(vec![step], now).await;
             return;
         };
         let ended = self.deliver(&delivery).await;
@@ -381,11 +410,12 @@ impl Sns {
         };
         let attribute = |value: &str| json!({ "DataType": "String", "StringValue": value });
         let mut input = Map::new();
-        input.insert("MessageBody".to_owned(), Value::from(body));
-        input.insert(
-            "MessageAttributes".to_owned(),
-            json!({ "RequestID": attribute(&delivery.message_id), "ErrorMessage": attribute(reason) }),
-        );
+        input.insert("MessageBody".to_owned(), Value::from(sendable(&body)));
+        let attributes = json!({
+            "RequestID": attribute(&delivery.message_id),
+            "ErrorMessage": attribute(&sendable(reason)),
+        });
+        input.insert("MessageAttributes".to_owned(), attributes);
         if queue.ends_with(".fifo") {
             for member in ["MessageGroupId", "MessageDeduplicationId"] {
                 let value = delivery.content.get(member).cloned();

@@ -90,11 +90,14 @@ struct Call<'a> {
 }
 
 impl Sns {
-    /// Starts the task that delivers; needs a tokio runtime. It ends with the tasks of `around`.
-    pub fn start(around: Around) -> Arc<Self> {
-        let sns = Arc::new(Self { around, sequence: AtomicI64::new(0) });
-        delivering::start(&sns);
-        sns
+    pub fn new(around: Around) -> Arc<Self> {
+        Arc::new(Self { around, sequence: AtomicI64::new(0) })
+    }
+
+    /// Starts the tasks that deliver, once functions can be called; needs a tokio runtime. They end
+    /// with the tasks of what is around.
+    pub fn start(self: &Arc<Self>) {
+        delivering::start(self);
     }
 
     /// Answers `operation`. Errors: `InvalidAction` for an operation not in [`OPERATIONS`].

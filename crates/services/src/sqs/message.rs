@@ -171,6 +171,11 @@ impl Attribute {
     }
 }
 
+/// The text with a mark for every character that no message may hold.
+pub fn sendable(text: &str) -> String {
+    text.chars().map(|c| if is_allowed(c) { c } else { '\u{fffd}' }).collect()
+}
+
 /// AWS: what a message is known by that was given no deduplication id.
 pub fn content_id(body: &str) -> String {
     hex(&Sha256::digest(body.as_bytes()))

@@ -20,7 +20,8 @@ mod sending;
 mod settings;
 mod settling;
 
-pub use message::content_id;
+pub use message::{content_id, sendable};
+pub use moves::source_of_task;
 pub use name::{QueueName, queue_arn};
 pub use sending::Delivery;
 
@@ -28,10 +29,12 @@ use crate::iam::Caller;
 use lamplight_env::{Env, Timestamp};
 use lamplight_model::Scope;
 use lamplight_rpc::Documents;
-use lamplight_store::{Queue, StoreError};
+use lamplight_store::{Key, Queue, StoreError};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use tokio::sync::broadcast;
 
 /// The operations answered here, by their model names.
 pub const OPERATIONS: &[&str] = &[
@@ -65,6 +68,10 @@ pub struct Sqs {
     documents: Arc<dyn Documents>,
     messages: Arc<dyn Queue>,
     env: Env,
+    /// Names queues of which a message was given back or a group was freed.
+    freed: broadcast::Sender<Key>,
+    /// The ids of tasks that somebody works on.
+    moving: Mutex<BTreeSet<String>>,
 }
 
 /// Who asks, and by what address of the server.
@@ -85,7 +92,8 @@ struct Call<'a> {
 
 impl Sqs {
     pub fn new(documents: Arc<dyn Documents>, messages: Arc<dyn Queue>, env: Env) -> Arc<Self> {
-        Arc::new(Self { documents, messages, env })
+        let (freed, _) = broadcast::channel(64);
+        Arc::new(Self { documents, messages, env, freed, moving: Mutex::default() })
     }
 
     /// Answers `operation`. Errors: `InvalidAction` for an operation not in [`OPERATIONS`].
@@ -118,8 +126,8 @@ impl Sqs {
             "ChangeMessageVisibility" => settling::change_visibility(call).await,
             "ChangeMessageVisibilityBatch" => settling::change_visibility_batch(call).await,
             "StartMessageMoveTask" => moves::start(self, call).await,
-            "CancelMessageMoveTask" => moves::cancel(call).await,
-            "ListMessageMoveTasks" => moves::list(call),
+            "CancelMessageMoveTask" => moves::cancel(self, call).await,
+            "ListMessageMoveTasks" => moves::list(self, call),
             other => Err(ApiError::new(
                 "InvalidAction",
                 format!("The action {other} is not valid for this endpoint."),

@@ -1,7 +1,7 @@
 //! Taking dead letters back to where they came from, or to another queue.
 //!
-//! A task is a document, so what a crash interrupts is taken up again when the server starts; each
-//! message moves in one step, so no message is lost or doubled on the way.
+//! A task is a document, so what a crash interrupts is taken up again when the queue's tasks are asked
+//! for; each message moves in one step, so no message is lost or doubled on the way.
 
 use super::queues::Found;
 use super::sending::State;
@@ -88,20 +88,19 @@ impl Task {
 }
 
 impl Sqs {
-    /// Takes up the tasks that were running when the server ended.
-    pub fn resume(self: &Arc<Self>, scope: &Scope) {
-        for found in self.documents.list((KIND, scope), None, None, usize::MAX) {
-            match serde_json::from_value::<Task>((*found.body).clone()) {
-                Ok(task) if task.is_active() => self.run(scope, task),
-                Ok(_) => {}
-                Err(error) => tracing::error!(%error, "a task to move messages cannot be read"),
-            }
+    /// Has somebody work on a task that is under way, unless somebody does: a server that was started
+    /// again takes a task up when it is asked about the queue.
+    fn run(self: &Arc<Self>, scope: &Scope, task: &Task) {
+        let first = self.moving.lock().expect("no holder panics").insert(task.id.clone());
+        if !first || !task.is_active() {
+            return;
         }
-    }
-
-    fn run(self: &Arc<Self>, scope: &Scope, task: Task) {
-        let (sqs, scope) = (Arc::clone(self), scope.clone());
-        self.env.tasks.spawn(async move { sqs.work(&scope, task).await });
+        let (sqs, scope, task) = (Arc::clone(self), scope.clone(), task.clone());
+        self.env.tasks.spawn(async move {
+            let id = task.id.clone();
+            sqs.work(&scope, task).await;
+            sqs.moving.lock().expect("no holder panics").remove(&id);
+        });
     }
 
     async fn work(&self, scope: &Scope, mut task: Task) {
@@ -121,16 +120,18 @@ impl Sqs {
                     }
                 }
             }
+            let mut pause = task.rate.map_or(0.0, |rate| AT_ONCE as f64 / f64::from(rate.max(1)));
             match self.save(scope, &task, Expected::Rev(rev)).await {
                 Ok(()) if !task.is_active() => return,
                 // Cancelled meanwhile: look again at once.
                 Err(DocumentError::Conflict) => continue,
                 Ok(()) => {}
                 Err(error) => {
-                    tracing::error!(%error, "the progress of moving messages is not written")
+                    tracing::error!(%error, "the progress of moving messages is not written");
+                    task.status = Status::Running;
+                    pause = pause.max(1.0);
                 }
             }
-            let pause = task.rate.map_or(0.0, |rate| AT_ONCE as f64 / f64::from(rate.max(1)));
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs_f64(pause)) => {}
                 () = stop.stopped() => return,
@@ -214,6 +215,20 @@ impl Sqs {
     }
 }
 
+/// The task's id, and the ARN of its source.
+fn read_handle(handle: &str) -> Option<(String, String)> {
+    let bytes = URL_SAFE_NO_PAD.decode(handle).ok()?;
+    let read: Value = serde_json::from_slice(&bytes).ok()?;
+    let text = |name: &str| Some(read.get(name)?.as_str()?.to_owned());
+    Some((text("taskId")?, text("sourceArn")?))
+}
+
+/// The ARN of the queue that a task takes messages from, which is what cancelling it is about.
+pub fn source_of_task(handle: &str, scope: &Scope) -> Option<String> {
+    let (_, arn) = read_handle(handle)?;
+    super::QueueName::of_arn(&arn, scope).map(|name| name.arn(scope))
+}
+
 fn key(scope: &Scope, task: &Task) -> Option<DocumentKey> {
     let name = super::QueueName::of_arn(&task.source_arn, scope)?;
     Some(DocumentKey::new(KIND, scope, name.as_str(), &task.id))
@@ -250,16 +265,29 @@ pub(super) async fn start(sqs: &Arc<Sqs>, call: &Call<'_>) -> Result<Output, Api
         return Err(invalid_value("Source queue must be configured as a Dead Letter Queue."));
     }
     let destination_arn = call.text("DestinationArn").map(str::to_owned);
-    if let Some(arn) = &destination_arn
-        && sqs.find_arn(call.scope(), arn).is_none()
-    {
-        return Err(ApiError::new(
-            "ResourceNotFoundException",
-            "The resource that you specified for the DestinationArn parameter doesn't exist.",
-        ));
+    if let Some(arn) = &destination_arn {
+        let Some(destination) = sqs.find_arn(call.scope(), arn) else {
+            return Err(ApiError::new(
+                "ResourceNotFoundException",
+                "The resource that you specified for the DestinationArn parameter doesn't exist.",
+            ));
+        };
+        if destination.name == source.name {
+            return Err(invalid_value(
+                "Source queue arn and destination queue arn cannot be the same.",
+            ));
+        }
+        if destination.name.is_fifo() != source.name.is_fifo() {
+            return Err(invalid_value(
+                "Source queue and destination queue must be of the same type.",
+            ));
+        }
     }
     let rate = call.number("MaxNumberOfMessagesPerSecond", 1..=500)?;
     let known = sqs.tasks(call.scope(), &source);
+    for task in &known {
+        sqs.run(call.scope(), task);
+    }
     if known.iter().any(Task::is_active) {
         return Err(invalid_value(
             "There is already a task running. Only one active task is allowed for a source queue \
@@ -290,18 +318,15 @@ pub(super) async fn start(sqs: &Arc<Sqs>, call: &Call<'_>) -> Result<Output, Api
         }
     }
     let handle = task.handle();
-    sqs.run(call.scope(), task);
+    sqs.run(call.scope(), &task);
     Output::of(json!({ "TaskHandle": handle }))
 }
 
-pub(super) async fn cancel(call: &Call<'_>) -> Result<Output, ApiError> {
+pub(super) async fn cancel(sqs: &Arc<Sqs>, call: &Call<'_>) -> Result<Output, ApiError> {
     let handle = call.required("TaskHandle")?;
     let gone = || ApiError::new("ResourceNotFoundException", "Task does not exist.");
-    let bytes = URL_SAFE_NO_PAD.decode(handle).map_err(|_| gone())?;
-    let read: Value = serde_json::from_slice(&bytes).map_err(|_| gone())?;
-    let text = |name: &str| read.get(name).and_then(Value::as_str).ok_or_else(gone);
-    let (id, arn) = (text("taskId")?, text("sourceArn")?);
-    let source = call.sqs.find_arn(call.scope(), arn).ok_or_else(gone)?;
+    let (id, arn) = read_handle(handle).ok_or_else(gone)?;
+    let source = call.sqs.find_arn(call.scope(), &arn).ok_or_else(gone)?;
     let tasks = call.sqs.tasks(call.scope(), &source);
     let mut task = tasks.into_iter().find(|task| task.id == id).ok_or_else(gone)?;
     if !task.is_active() {
@@ -310,13 +335,17 @@ pub(super) async fn cancel(call: &Call<'_>) -> Result<Output, ApiError> {
     task.status = Status::Cancelling;
     let saved = call.sqs.save(call.scope(), &task, Expected::Anything).await;
     saved.map_err(|error| super::queues::unavailable(&error))?;
+    sqs.run(call.scope(), &task);
     Output::of(json!({ "ApproximateNumberOfMessagesMoved": task.moved }))
 }
 
-pub(super) fn list(call: &Call<'_>) -> Result<Output, ApiError> {
+pub(super) fn list(sqs: &Arc<Sqs>, call: &Call<'_>) -> Result<Output, ApiError> {
     let source = source(call)?;
     let most = call.number("MaxResults", 1..=10)?.unwrap_or(1);
     let tasks = call.sqs.tasks(call.scope(), &source);
+    for task in &tasks {
+        sqs.run(call.scope(), task);
+    }
     let shown: Vec<Value> = tasks.iter().take(most as usize).map(Task::shown).collect();
     Output::of(json!({ "Results": shown }))
 }

@@ -77,6 +77,7 @@ async fn wait_for(
     let (sqs, key) = (call.sqs, found.key(call.scope())?);
     // Before the first look, so that nothing arrives between the two.
     let mut hints = sqs.messages.hints();
+    let mut freed = sqs.freed.subscribe();
     let over = tokio::time::sleep(Duration::from_secs(wait.into()));
     let mut stop = sqs.env.tasks.stop_signal();
     tokio::pin!(over);
@@ -97,18 +98,21 @@ async fn wait_for(
                     Ok(_) | Err(RecvError::Lagged(_)) => break,
                     Err(RecvError::Closed) => (&mut again).await,
                 },
+                hint = freed.recv() => if hint.is_err() || hint.is_ok_and(|queue| queue == key) {
+                    break;
+                },
             }
         }
     }
 }
 
-/// How long nothing can be due that is in the queue now.
+/// How long nothing new can be given out of what is in the queue now. What is due and was not given
+/// out waits for the rest of its group.
 async fn next_look(sqs: &Sqs, key: &Key) -> Result<Duration, ApiError> {
     let now = sqs.now();
-    let depths = sqs.messages.depths(key, now).await.map_err(store_failed)?;
-    let due = depths.iter().find(|depth| depth.queue == *key).map(|depth| depth.next_due);
-    let until = due.map(|due| due.millis().saturating_sub(now.millis()).max(1));
-    let until = until.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+    let due = sqs.messages.next_due(key).await.map_err(store_failed)?;
+    let until = due.and_then(|due| u64::try_from(due.millis() - now.millis()).ok());
+    let until = until.filter(|until| *until > 0).map(Duration::from_millis);
     Ok(until.map_or(LOOK_AGAIN, |until| until.min(LOOK_AGAIN)))
 }
 

@@ -15,7 +15,15 @@ const LONGEST: i64 = 43_200;
 pub(super) async fn delete(call: &Call<'_>) -> Result<Output, ApiError> {
     let found = call.queue()?;
     delete_one(call, &found, call.input).await?;
+    freed(call, &found)?;
     Ok(Output::empty())
+}
+
+/// Tells those who wait that the next of a group may be given out, or something was given back.
+fn freed(call: &Call<'_>, found: &Found) -> Result<(), ApiError> {
+    // Nobody waiting is no error.
+    let _ = call.sqs.freed.send(found.key(call.scope())?);
+    Ok(())
 }
 
 pub(super) async fn delete_batch(call: &Call<'_>) -> Result<Output, ApiError> {
@@ -36,6 +44,7 @@ pub(super) async fn delete_batch(call: &Call<'_>) -> Result<Output, ApiError> {
         let result = if together { Ok(()) } else { delete_one(call, &found, input).await };
         results.add(id, result.map(|()| Map::new()));
     }
+    freed(call, &found)?;
     results.output()
 }
 
@@ -56,6 +65,7 @@ async fn delete_one(
 pub(super) async fn change_visibility(call: &Call<'_>) -> Result<Output, ApiError> {
     let found = call.queue()?;
     change_one(call, &found, call.input).await?;
+    freed(call, &found)?;
     Ok(Output::empty())
 }
 
@@ -66,6 +76,7 @@ pub(super) async fn change_visibility_batch(call: &Call<'_>) -> Result<Output, A
         let result = change_one(call, &found, input).await;
         results.add(id, result.map(|()| Map::new()));
     }
+    freed(call, &found)?;
     results.output()
 }
 
