@@ -12,6 +12,8 @@ pytestmark = pytest.mark.skipif(
 
 # Campaign, planted bug (crates/env/src/faults.rs has the list), and the figure that must break.
 PLANTED = [
+    ("c1", "early-answer", "lost"),
+    ("c1", "forget-reclaim", "without a terminal record"),
     ("c5", "forget-memory", "wrong answers"),
     ("c6", "late-kill", "all they started gone after"),
     ("c7", "leak-descriptor", "descriptors after, as before"),

@@ -19,6 +19,16 @@ pub const POINTS: &[(&str, &str)] = &[
     ("sandbox.launched", "a sandbox is there, and its owner has not got it"),
     ("sandbox.destroy", "a sandbox is about to be destroyed"),
     ("invoke.answered", "a function has answered, and its client has not been told"),
+    ("event.accept", "an event is about to be stored"),
+    ("event.accepted", "an event is stored, and its sender has not been told"),
+    ("event.lease", "waiting events are about to be leased"),
+    ("event.leased", "events are leased, and nobody works on them"),
+    ("event.call", "an event's function is about to be called"),
+    ("event.called", "an event's function has ended, and nothing is written of it"),
+    ("event.settle", "what came of an event is about to be written"),
+    ("event.settled", "what came of an event is on the disk, and its place is still taken"),
+    ("delivery.send", "an outcome is about to be sent to its destination"),
+    ("delivery.sent", "a destination has an outcome, and nothing is written of it"),
 ];
 
 /// Every bug that can be planted: name, and what goes wrong.
@@ -31,6 +41,8 @@ pub const BUGS: &[(&str, &str)] = &[
     ("follow-dots", "archives may name paths outside of their directory"),
     ("allow-rare-sockets", "the system call filter lets every socket family pass"),
     ("merge-lines", "lines of a log that come together are stored as one"),
+    ("early-answer", "an event is answered before it is stored"),
+    ("forget-reclaim", "what an earlier run had leased is not taken back at the start"),
 ];
 
 /// What [`arm`] has read: once for a process.

@@ -6,7 +6,7 @@ use crate::poller::lanes::Verdict;
 use crate::poller::machine;
 use crate::record::{Durable, Kind, Owed};
 use async_trait::async_trait;
-use lamplight_env::Timestamp;
+use lamplight_env::{Timestamp, faults};
 use lamplight_rpc::{Content, Delivery, DeliveryError, Destinations};
 use lamplight_store::{Message, Step};
 use std::sync::Arc;
@@ -29,7 +29,15 @@ impl Work for Delivering {
             tracing::error!(name = message.name, "a delivery cannot be read and is set aside");
             return settled(Step::Retry { receipt, due: FAR, state: None });
         };
-        let refused = match self.destinations.deliver(delivery(message, &owed)).await {
+        let sent = match faults::point("delivery.send") {
+            Ok(()) => self.destinations.deliver(delivery(message, &owed)).await,
+            Err(fault) => Err(DeliveryError::Refused(fault.to_string())),
+        };
+        let sent = sent.and_then(|()| {
+            faults::point("delivery.sent")
+                .map_err(|fault| DeliveryError::Refused(fault.to_string()))
+        });
+        let refused = match sent {
             Ok(()) => return settled(Step::Done(receipt)),
             Err(refused) => refused,
         };

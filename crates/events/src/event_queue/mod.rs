@@ -7,7 +7,7 @@ pub use stock::Stock;
 use crate::poller::engine::{Engine, LEASE};
 use crate::record::{self, Durable, EventState};
 use async_trait::async_trait;
-use lamplight_env::Tasks;
+use lamplight_env::{Tasks, faults};
 use lamplight_model::limits;
 use lamplight_rpc::{Event, EventQueue, EventRefused};
 use lamplight_store::{Key, Message, NewMessage, Queue, Step, StoreError};
@@ -69,7 +69,10 @@ impl EventQueue for Intake {
                 lease: direct.then(|| now.plus(LEASE)),
                 ..NewMessage::new(event.request_id, event.payload, now)
             };
-            let stored = store(&*queue, &lane, message.clone(), now).await;
+            let stored = match faults::point("event.accept") {
+                Ok(()) => store(&*queue, &lane, message.clone(), now).await,
+                Err(fault) => Err(StoreError::Unavailable(fault.to_string())),
+            };
             match stored {
                 Ok(receipt) if direct => engine.take_over(&lane, message, receipt),
                 Ok(_) => {}
@@ -81,8 +84,12 @@ impl EventQueue for Intake {
                     return Err(EventRefused::Unavailable(error.to_string()));
                 }
             }
-            Ok(())
+            faults::point("event.accepted")
+                .map_err(|fault| EventRefused::Unavailable(fault.to_string()))
         });
+        if faults::bug("early-answer") {
+            return Ok(());
+        }
         writing.await.unwrap_or_else(|panic| Err(EventRefused::Unavailable(panic.to_string())))
     }
 }

@@ -9,6 +9,7 @@ use crate::event_queue::Stock;
 use crate::options::Options;
 use crate::record::{self, Durable, ENDED, Ended, EventState};
 use async_trait::async_trait;
+use lamplight_env::faults;
 use lamplight_model::{FunctionArn, FunctionRef};
 use lamplight_rpc::{
     Call, Catalog, CatalogError, DocumentKey, Documents, EVENT_INVOKE, InvokeError, Invoked,
@@ -56,7 +57,9 @@ impl Work for Calls {
             tenant: state.tenant.clone(),
             ..Call::new(function.clone(), message.name.clone(), message.body.clone())
         };
+        let _ = faults::point("event.call");
         let called = self.invoker.invoke(call).await;
+        let _ = faults::point("event.called");
         let (attempt, verdict) = self.judge(&function, &called);
         match machine::after(&mut state, attempt, &policy, self.clock.now()) {
             Next::Again(due) => Settlement {

@@ -6,7 +6,7 @@
 use super::lanes::{Lanes, Limits, Turn, Verdict};
 use crate::clock::Steady;
 use async_trait::async_trait;
-use lamplight_env::{Tasks, Timestamp};
+use lamplight_env::{Tasks, Timestamp, faults};
 use lamplight_store::{Ask, Key, Message, NewMessage, Queue, Receipt, Step, StoreError};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -168,7 +168,12 @@ impl Engine {
             in_order: false,
             until: now.plus(LEASE),
         };
-        let leased = self.queue.lease(&turn.lane, ask, now).await;
+        let leased = match faults::point("event.lease") {
+            Ok(()) => self.queue.lease(&turn.lane, ask, now).await,
+            Err(fault) => Err(StoreError::Unavailable(fault.to_string())),
+        };
+        // Nothing to refuse any more: armed with an error it does nothing.
+        let _ = faults::point("event.leased");
         let (messages, next) = match leased {
             Ok(messages) if messages.len() == turn.messages => (messages, None),
             Ok(messages) => match self.queue.next_due(&turn.lane).await {
@@ -241,8 +246,15 @@ impl Engine {
     async fn settle(&self, message: &Message, steps: Vec<Step>) -> bool {
         let mut stop = self.tasks.stop_signal();
         loop {
-            match self.queue.apply(steps.clone(), self.clock.now()).await {
-                Ok(_) => return true,
+            let written = match faults::point("event.settle") {
+                Ok(()) => self.queue.apply(steps.clone(), self.clock.now()).await,
+                Err(fault) => Err(StoreError::Unavailable(fault.to_string())),
+            };
+            match written {
+                Ok(_) => {
+                    let _ = faults::point("event.settled");
+                    return true;
+                }
                 Err(StoreError::LeaseLost(_)) => {
                     tracing::info!(name = message.name, "somebody else has the message by now");
                     return false;
