@@ -22,6 +22,10 @@ const CAMPAIGNS: [(&str, &str); 8] = [
     ("c16", "c16_logs.py"),
 ];
 
+/// Those that need no server: crashes, late stores (C14) and jumps of the clock (C4) in simulated
+/// time, from seeds. Each seed has all of it.
+const SIMULATED: [&str; 2] = ["c4", "c14"];
+
 pub fn run(arguments: &[String]) -> Result<()> {
     let Some((name, rest)) = arguments.split_first() else {
         bail!(
@@ -30,11 +34,15 @@ pub fn run(arguments: &[String]) -> Result<()> {
     };
     let chosen: Vec<_> =
         CAMPAIGNS.iter().filter(|(known, _)| name == "all" || name == known).collect();
-    if chosen.is_empty() {
-        let known: Vec<_> = CAMPAIGNS.iter().map(|(known, _)| *known).collect();
+    if chosen.is_empty() && !SIMULATED.contains(&name.as_str()) {
+        let scripts = CAMPAIGNS.iter().map(|(known, _)| *known);
+        let known: Vec<_> = scripts.chain(SIMULATED).collect();
         bail!("there is no campaign {name:?}; there are: {}, all", known.join(", "));
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    if SIMULATED.contains(&name.as_str()) {
+        return simulate(&root, rest);
+    }
     let sabotaged = rest.iter().any(|argument| argument.starts_with("--sabotage"));
     let server = if sabotaged { Some(with_faults(&root)?) } else { None };
     let mut red = Vec::new();
@@ -56,6 +64,38 @@ pub fn run(arguments: &[String]) -> Result<()> {
     }
     if !red.is_empty() {
         bail!("red: {}", red.join(", "));
+    }
+    Ok(())
+}
+
+/// As many seeds as the size says, from `--seed` on. That planted bugs are found is a test of the
+/// simulation itself.
+fn simulate(root: &Path, arguments: &[String]) -> Result<()> {
+    let (mut first, mut count) = (0, 200);
+    for pair in arguments.chunks(2) {
+        match pair {
+            [name, value] if name == "--seed" => first = value.parse().context("--seed")?,
+            [name, value] if name == "--size" => {
+                count = match value.as_str() {
+                    "tiny" => 20,
+                    "pr" => 200,
+                    "night" => 20_000,
+                    other => bail!("there is no size {other:?}"),
+                }
+            }
+            _ => bail!("{pair:?}: only --size and --seed"),
+        }
+    }
+    let seeds = format!("{first}..{}", first + count);
+    let status = Command::new(env!("CARGO"))
+        .args(["test", "--quiet", "--package", "lamplight-events", "simulation"])
+        .args(["--", "--nocapture"])
+        .env("LAMPLIGHT_SEEDS", seeds)
+        .current_dir(root)
+        .status()
+        .context("running cargo test")?;
+    if !status.success() {
+        bail!("red");
     }
     Ok(())
 }

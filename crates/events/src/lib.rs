@@ -19,6 +19,8 @@ mod options;
 mod poller;
 mod record;
 mod service;
+#[cfg(test)]
+mod simulation;
 
 pub use destinations::Routes;
 pub use options::Options;

@@ -7,6 +7,7 @@ use crate::event_queue::{Intake, Stock};
 use crate::options::Options;
 use crate::poller::calls::Calls;
 use crate::poller::engine::Engine;
+use crate::poller::known::{Known, Settings};
 use crate::poller::lanes::Limits;
 use crate::record::{DELIVERIES, ENDED, EVENTS, root};
 use lamplight_env::{Env, faults};
@@ -47,6 +48,17 @@ impl Events {
     /// Looks at what an earlier run has left; nothing runs yet.
     pub async fn load(parts: Parts) -> Result<Self, StoreError> {
         let Parts { env, options, queue, invoker, catalog, documents, routes } = parts;
+        let known = Arc::new(Settings { catalog, documents });
+        Self::assemble(env, options, (queue, invoker), known, routes).await
+    }
+
+    pub(crate) async fn assemble(
+        env: Env,
+        options: Options,
+        (queue, invoker): (Arc<dyn Queue>, Arc<dyn Invoker>),
+        known: Arc<dyn Known>,
+        routes: Routes,
+    ) -> Result<Self, StoreError> {
         let clock = Steady::new(Arc::clone(&env.clock));
         // Nobody else works on this store, so whoever held a lease is gone.
         for queues in [EVENTS, DELIVERIES].into_iter().filter(|_| !faults::bug("forget-reclaim")) {
@@ -61,8 +73,7 @@ impl Events {
         };
         let work = Calls {
             invoker,
-            catalog,
-            documents,
+            known,
             clock: clock.clone(),
             options: options.clone(),
             stock: Arc::clone(&stock),

@@ -1,6 +1,7 @@
 //! The work on an event: call its function, and settle what came of it.
 
 use super::engine::{Settlement, Work};
+use super::known::Known;
 use super::lanes::Verdict;
 use super::machine::{self, Attempt, End, Next, Policy};
 use crate::clock::Steady;
@@ -10,11 +11,8 @@ use crate::options::Options;
 use crate::record::{self, Durable, ENDED, Ended, EventState};
 use async_trait::async_trait;
 use lamplight_env::faults;
-use lamplight_model::{FunctionArn, FunctionRef};
-use lamplight_rpc::{
-    Call, Catalog, CatalogError, DocumentKey, Documents, EVENT_INVOKE, InvokeError, Invoked,
-    Invoker, StartError,
-};
+use lamplight_model::FunctionRef;
+use lamplight_rpc::{Call, CatalogError, InvokeError, Invoked, Invoker, StartError};
 use lamplight_store::{Key, Message, Moved, Step};
 use serde_json::Value;
 use std::sync::Arc;
@@ -25,8 +23,7 @@ const ERROR: usize = 1024;
 
 pub struct Calls {
     pub invoker: Arc<dyn Invoker>,
-    pub catalog: Arc<dyn Catalog>,
-    pub documents: Arc<dyn Documents>,
+    pub known: Arc<dyn Known>,
     pub clock: Steady,
     pub options: Options,
     pub stock: Arc<Stock>,
@@ -42,7 +39,7 @@ impl Work for Calls {
             tracing::error!(name = message.name, "an event cannot be read and is dropped");
             return self.unreadable(message);
         };
-        let config = self.config(&function);
+        let config = self.known.config(&function);
         let policy = self.policy(config.as_deref());
         if machine::expired(&state, &policy, self.clock.now()) {
             return self.end(
@@ -88,14 +85,6 @@ fn flip<A, B>((a, b): (A, B)) -> (B, A) {
 }
 
 impl Calls {
-    /// What was configured for the qualifier that is called.
-    fn config(&self, function: &FunctionRef) -> Option<Arc<Value>> {
-        let FunctionArn { scope, name } = &function.function;
-        let qualifier = function.qualifier_or_latest().to_string();
-        let key = DocumentKey::new(EVENT_INVOKE, scope, name, &qualifier);
-        Some(self.documents.get(&key)?.body)
-    }
-
     fn policy(&self, config: Option<&Value>) -> Policy {
         let number = |name: &str| config.and_then(|config| config.get(name)?.as_u64());
         let retries = number("MaximumRetryAttempts").and_then(|n| u32::try_from(n).ok());
@@ -119,7 +108,7 @@ impl Calls {
             }
             Err(InvokeError::Recursive(_)) => Attempt::Never(End::Recursive),
             // AWS: no retries where a function is switched off.
-            Err(InvokeError::Throttled(_)) if self.is_off(function) => {
+            Err(InvokeError::Throttled(_)) if self.known.is_off(function) => {
                 Attempt::Never(End::NoConcurrency)
             }
             Err(InvokeError::Throttled(_)) => return (Attempt::NotCalled, Verdict::Refused),
@@ -131,11 +120,6 @@ impl Calls {
         (attempt, Verdict::Fine)
     }
 
-    fn is_off(&self, function: &FunctionRef) -> bool {
-        let whole = FunctionRef { qualifier: None, ..function.clone() };
-        self.catalog.get(&whole).is_ok_and(|record| record.reserved == Some(0))
-    }
-
     /// The terminal record, and what is owed to destinations, in one.
     fn end(
         &self,
@@ -145,9 +129,7 @@ impl Calls {
         ending: Ending,
     ) -> Settlement {
         let now = self.clock.now();
-        let dead_letters = self.catalog.get(function).ok().and_then(|record| {
-            Some(record.echoed_text("DeadLetterConfig", "TargetArn")?.to_owned())
-        });
+        let dead_letters = self.known.dead_letters(function);
         let owed = deliveries(message, state, (config, dead_letters), &ending, now);
         let destinations = owed.iter().map(|(owed, _)| owed.destination.clone()).collect();
         let ended = Ended {

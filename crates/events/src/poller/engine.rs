@@ -93,10 +93,17 @@ impl Engine {
         let mut stop = self.tasks.stop_signal();
         let mut hints = self.queue.hints();
         let mut look_at = self.clock.now();
+        let mut widen_at = look_at.plus(WIDEN);
         loop {
             let now = self.clock.now();
             if now >= look_at {
                 look_at = now.plus(if self.look().await { LOOK } else { Duration::from_secs(1) });
+            }
+            // By the clock, and not when nothing happens for a while: a busy lane makes something
+            // happen all the time, and the windows of others have to open.
+            if now >= widen_at {
+                self.lanes().widen();
+                widen_at = now.plus(WIDEN);
             }
             self.lease_what_is_next();
             let (alarm, busy) = {
@@ -104,24 +111,21 @@ impl Engine {
                 (lanes.alarm(), lanes.is_busy())
             };
             let until = alarm.map_or(look_at, |alarm| alarm.min(look_at));
+            let until = if busy { until.min(widen_at) } else { until };
             let wait = until.millis().saturating_sub(self.clock.now().millis());
-            let mut wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0).max(1));
-            if busy {
-                wait = wait.min(WIDEN);
-            }
+            let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0).max(1));
             tokio::select! {
+                // In order, so that a run can be repeated. Whatever happens, all of it is looked
+                // at above.
+                biased;
                 () = stop.stopped() => return,
-                () = self.nudge.notified() => {}
-                () = tokio::time::sleep(wait) => {
-                    if busy {
-                        self.lanes().widen();
-                    }
-                }
                 hint = hints.recv() => match hint {
                     Ok(lane) => self.hinted(&lane),
                     Err(broadcast::error::RecvError::Lagged(_)) => look_at = now,
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
+                () = self.nudge.notified() => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }

@@ -10,7 +10,7 @@
 
 use lamplight_env::Timestamp;
 use lamplight_store::Key;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Messages that one lease takes.
@@ -52,7 +52,7 @@ struct Lane {
 
 pub struct Lanes {
     limits: Limits,
-    lanes: HashMap<Key, Lane>,
+    lanes: BTreeMap<Key, Lane>,
     turns: VecDeque<Key>,
     alarms: BTreeSet<(Timestamp, Key)>,
     running: usize,
@@ -71,7 +71,7 @@ impl Lanes {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            lanes: HashMap::new(),
+            lanes: BTreeMap::new(),
             turns: VecDeque::new(),
             alarms: BTreeSet::new(),
             running: 0,

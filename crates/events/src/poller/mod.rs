@@ -3,5 +3,6 @@
 
 pub mod calls;
 pub mod engine;
+pub mod known;
 pub mod lanes;
 pub mod machine;
