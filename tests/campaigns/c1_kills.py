@@ -4,7 +4,7 @@ Every 202 is written down outside of the server, and so is every start of a func
 each promised event has exactly one terminal record, and functions ran more often than that only
 where a lease was open at a kill.
 
-Cases: F1, F2, F6, F7, F8.
+Cases: F1, F2, F6.
 """
 
 import threading

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The campaigns and their scripts.
-const CAMPAIGNS: [(&str, &str); 8] = [
+const CAMPAIGNS: [(&str, &str); 9] = [
     ("c1", "c1_kills.py"),
+    ("c3", "c3_disk.py"),
     ("c5", "c5_oom.py"),
     ("c6", "c6_neighbours.py"),
     ("c7", "c7_churn.py"),

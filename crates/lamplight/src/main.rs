@@ -81,6 +81,9 @@ fn init_tracing(verbose: u8) {
     let filter = EnvFilter::try_from_env("LAMPLIGHT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
+        // It would say so on standard error, and panic where that cannot be written either: a full
+        // disk below the log would end requests without an answer.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(colours)

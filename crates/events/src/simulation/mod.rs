@@ -143,8 +143,9 @@ fn seeds() -> std::ops::Range<u64> {
     range.unwrap_or(0..50)
 }
 
+/// Whatever the wall clock does, and whoever comes too late with an outcome.
 #[test]
-fn nothing_is_lost_or_ends_twice_and_everything_ends() {
+fn f12_f16_nothing_is_lost_or_ends_twice_and_everything_ends() {
     let (mut lines, mut seeds_run) = (0, 0);
     for seed in seeds() {
         let run = simulate(seed, Bug::None);
