@@ -6,7 +6,7 @@ import json
 import pytest
 from harness import aws, code, extensions, place
 from harness.functions import call, fresh_name, run_inside
-from harness.leftovers import wait_until
+from harness.leftovers import state, wait_until, with_variable
 from harness.refusals import refused
 from test_json_logs import kinds, lines, only, stored
 
@@ -324,3 +324,44 @@ for _ in range(int(os.environ["AWS_LAMBDA_MAX_CONCURRENCY"])):
     name = several(code.bootstrap(source), 3, Runtime="provided.al2023", Handler="x")
     for _ in range(2):
         assert [payload for payload, _ in at_once(client, name, [{}] * 3)] == ["met"] * 3
+
+
+def test_provisioned_concurrency_is_refused(client, several):
+    name = several(MEETS, 2, Publish=True)
+    message, status = refused(
+        client, "InvalidParameterValueException", "put_provisioned_concurrency_config",
+        FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=1,
+    )  # fmt: skip
+    assert status == 400 and "capacity provider" in message
+
+
+def test_environments_made_ahead_are_never_frozen(client, function, provider):
+    """An alias with provisioned concurrency comes to point at a version that has several calls."""
+    plain, managed = fresh_name("plain"), fresh_name("managed")
+    name = function(MEETS, Publish=True, Environment={"Variables": {"MARK": plain}})
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    alias = {"FunctionName": name, "Qualifier": "live"}
+    client.put_provisioned_concurrency_config(**alias, ProvisionedConcurrentExecutions=1)
+    config = {"CapacityProviderArn": provider, "PerExecutionEnvironmentMaxConcurrency": 2}
+    client.update_function_configuration(
+        FunctionName=name, Environment={"Variables": {"MARK": managed}},
+        CapacityProviderConfig={"LambdaManagedInstancesCapacityProviderConfig": config},
+    )  # fmt: skip
+    client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    assert client.publish_version(FunctionName=name)["Version"] == "2"
+    client.get_waiter("published_version_active").wait(
+        FunctionName=name, Qualifier="2", WaiterConfig={"Delay": 1}
+    )
+    client.update_alias(FunctionName=name, Name="live", FunctionVersion="2")
+
+    def ready():
+        got = client.get_provisioned_concurrency_config(**alias)
+        return got["Status"] == "READY" and with_variable(managed)
+
+    wait_until(ready, "an environment of the second version", 60)
+    wait_until(lambda: not with_variable(plain), "those of the first version to go")
+    # Once an environment that became idle later is frozen, so would this one be.
+    call(client, name, Qualifier="1")
+    wait_until(lambda: {state(pid) for pid in with_variable(plain)} == {"T"}, "the first version to be frozen")
+    assert "T" not in {state(pid) for pid in with_variable(managed)}
+    assert call(client, name, Qualifier="live")[0]["init"] == "provisioned-concurrency"

@@ -147,6 +147,10 @@ impl Environment {
     /// From here on it can be frozen, and its end is not that of a call.
     pub(super) async fn set_idle(&self) {
         self.watch.set_idle(true);
+        // AWS: with several calls at once it never is: none of them would wake it.
+        if self.target.max_concurrency.is_some() {
+            return;
+        }
         *self.rest.lock().await = Rest::Since(self.env.clock.instant());
     }
 

@@ -17,11 +17,18 @@ pub async fn put(request: &Request<'_>) -> Result<Output, ApiError> {
             "Provisioned Concurrency Configs cannot be applied to unpublished function versions.",
         ));
     }
-    let version = request.parts.catalog.get(&function);
-    if version.is_ok_and(|version| version.isolates_tenants()) {
-        return Err(invalid(
-            "Provisioned Concurrency is not supported for functions with tenant isolation.",
-        ));
+    if let Ok(version) = request.parts.catalog.get(&function) {
+        if version.isolates_tenants() {
+            return Err(invalid(
+                "Provisioned Concurrency is not supported for functions with tenant isolation.",
+            ));
+        }
+        // AWS: these have scaling configurations instead.
+        if version.is_managed() {
+            return Err(invalid(
+                "Provisioned Concurrency is not supported for functions with a capacity provider.",
+            ));
+        }
     }
     let asked = request.input.get("ProvisionedConcurrentExecutions").and_then(Value::as_u64);
     // The model says that it is there and at least 1; what is too large is more than any limit.
