@@ -326,6 +326,26 @@ for _ in range(int(os.environ["AWS_LAMBDA_MAX_CONCURRENCY"])):
         assert [payload for payload, _ in at_once(client, name, [{}] * 3)] == ["met"] * 3
 
 
+def test_a_call_that_is_sent_on_starts_once(client, logs, several):
+    source = """#!/usr/bin/env python3
+import http.client, os, threading
+connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+connection.request("POST", "/2018-06-01/runtime/init/error", b'{"errorType": "Oil"}')
+connection.getresponse().read()
+threading.Event().wait()
+"""
+    name = several(code.bootstrap(source), 2, Runtime="provided.al2023", Handler="x")
+    answers = at_once(client, name, [{}] * 2)
+    assert [payload["errorType"] for payload, _ in answers] == ["Oil"] * 2
+    ids = sorted(answer["ResponseMetadata"]["RequestId"] for _, answer in answers)
+    everything = stored(logs, name, 6)
+
+    def told(kind):
+        return sorted(line["record"]["requestId"] for line in everything if line["type"] == kind)
+
+    assert told("platform.start") == told("platform.report") == ids
+
+
 def test_provisioned_concurrency_is_refused(client, several):
     name = several(MEETS, 2, Publish=True)
     message, status = refused(

@@ -9,23 +9,32 @@ use super::environment::Environment;
 use super::process::InitEnd;
 use super::programs::Programs;
 use crate::logs::Event;
-use crate::runtime_api::Delivery;
+use crate::runtime_api::{Answer, Delivery};
 use lamplight_model::limits;
 use lamplight_rpc::{After, Invocation, Outcome, StartError};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 /// What a call finds.
 enum Found {
-    /// With how long the initialisation took, for the call that waited for it first.
-    Ready(Arc<Programs>, Option<Duration>),
+    Room(Room),
     Broken(CallEnd),
+}
+
+/// Programs that will see the call.
+struct Room {
+    programs: Arc<Programs>,
+    /// How long the initialisation took, for the call that waited for it first.
+    init: Option<Duration>,
+    answer: oneshot::Receiver<Answer>,
 }
 
 impl Environment {
     pub(super) async fn invoke_beside(&self, call: Invocation) -> Result<Outcome, StartError> {
-        let found = self.await_init().await?;
+        // Nothing is said of a call before it is certain that it is not sent on.
+        let found = self.find_room(&call).await?;
         let id = call.request_id.clone();
         self.capture.begin_beside(&id, call.tail);
         self.capture.platform(&Event::Start {
@@ -37,8 +46,8 @@ impl Environment {
         let started = self.env.clock.instant();
         let (end, programs, init) = match found {
             Found::Broken(end) => (end, None, None),
-            Found::Ready(programs, init) => {
-                let end = self.deliver_beside(&call, &programs).await?;
+            Found::Room(Room { programs, init, answer }) => {
+                let end = self.deliver_beside(&call, &programs, answer).await;
                 programs.flush(&self.capture).await;
                 (end, Some(programs), init)
             }
@@ -68,7 +77,7 @@ impl Environment {
     }
 
     /// Calls that come together wait for the same initialisation; the first one sees how it ended.
-    async fn await_init(&self) -> Result<Found, StartError> {
+    async fn find_room(&self, call: &Invocation) -> Result<Found, StartError> {
         let mut process = self.process.lock().await;
         let process = match process.as_mut() {
             Ok(process) => process,
@@ -77,8 +86,7 @@ impl Environment {
         let patience = limits::PROVISIONED_INIT.max(self.target.timeout);
         let init = match self.first_init(process, patience).await? {
             Some(InitEnd::Ready(duration)) => {
-                // From here on its end is not that of one call.
-                self.watch.set_idle(true);
+                self.set_idle().await;
                 Some(duration)
             }
             None if process.has_ended() => return Err(StartError::Gone),
@@ -87,19 +95,20 @@ impl Environment {
                 return failed_for_good(end).map(Found::Broken).ok_or(StartError::Gone);
             }
         };
-        Ok(Found::Ready(Arc::clone(&process.programs), init))
+        let answer = self.api.admit_beside(call).ok_or(StartError::Gone)?;
+        Ok(Found::Room(Room { programs: Arc::clone(&process.programs), init, answer }))
     }
 
     async fn deliver_beside(
         &self,
         call: &Invocation,
         programs: &Programs,
-    ) -> Result<CallEnd, StartError> {
+        mut answer: oneshot::Receiver<Answer>,
+    ) -> CallEnd {
         let timeout = self.target.timeout;
         let deadline = self.env.clock.instant() + timeout;
         let deadline_ms = self.env.clock.now().plus(timeout).millis();
-        let delivery = Delivery { call: call.clone(), deadline_ms };
-        let mut answer = self.api.deliver_beside(delivery).ok_or(StartError::Gone)?;
+        self.api.deliver_beside(Delivery { call: call.clone(), deadline_ms });
         let waited = timeout_at(deadline.into(), async {
             tokio::select! {
                 biased;
@@ -107,6 +116,6 @@ impl Environment {
                 ended = programs.ended() => CallEnd::Exited(ended),
             }
         });
-        Ok(waited.await.unwrap_or(CallEnd::TimedOut))
+        waited.await.unwrap_or(CallEnd::TimedOut)
     }
 }

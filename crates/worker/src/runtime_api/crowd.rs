@@ -5,6 +5,7 @@
 
 use super::{Answer, Delivery, Refusal};
 use bytes::Bytes;
+use lamplight_rpc::Invocation;
 use std::collections::{HashMap, VecDeque};
 use tokio::sync::{mpsc, oneshot};
 
@@ -65,18 +66,24 @@ impl Crowd {
         Ok(())
     }
 
-    /// Hands an event to a worker, now or as soon as one asks. `None` for one that is there already.
-    pub fn deliver(&mut self, delivery: Delivery) -> Option<oneshot::Receiver<Answer>> {
-        let id = delivery.call.request_id.clone();
-        if self.calls.contains_key(&id) || self.late.contains_key(&id) {
+    /// Makes room for a call. `None` for one that is there already.
+    pub fn admit(&mut self, call: &Invocation) -> Option<oneshot::Receiver<Answer>> {
+        let id = &call.request_id;
+        if self.calls.contains_key(id) || self.late.contains_key(id) {
             return None;
         }
         let (caller, answer) = oneshot::channel();
-        let call = Call { caller, stream: delivery.call.stream.clone(), at: At::Queue };
-        self.calls.insert(id, call);
-        self.queue.push_back(delivery);
-        self.hand_over();
+        let entry = Call { caller, stream: call.stream.clone(), at: At::Queue };
+        self.calls.insert(id.clone(), entry);
         Some(answer)
+    }
+
+    /// Hands the event of a call for which there is room to a worker, now or as soon as one asks.
+    pub fn deliver(&mut self, delivery: Delivery) {
+        if self.calls.contains_key(&delivery.call.request_id) {
+            self.queue.push_back(delivery);
+            self.hand_over();
+        }
     }
 
     /// The connection went away after an event was sent into it and before it was written.
@@ -181,7 +188,6 @@ impl Crowd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lamplight_rpc::Invocation;
 
     fn delivery(id: &str) -> Delivery {
         let call = Invocation {
@@ -195,6 +201,12 @@ mod tests {
             stream: None,
         };
         Delivery { call, deadline_ms: 0 }
+    }
+
+    fn deliver(crowd: &mut Crowd, id: &str) -> oneshot::Receiver<Answer> {
+        let answer = crowd.admit(&delivery(id).call).unwrap();
+        crowd.deliver(delivery(id));
+        answer
     }
 
     fn ask(crowd: &mut Crowd) -> Result<oneshot::Receiver<Delivery>, Refusal> {
@@ -214,8 +226,8 @@ mod tests {
     fn several_calls_are_answered_in_any_order() {
         let mut crowd = Crowd::new(2);
         let mut one = ask(&mut crowd).unwrap();
-        let mut a = crowd.deliver(delivery("a")).unwrap();
-        let mut b = crowd.deliver(delivery("b")).unwrap();
+        let mut a = deliver(&mut crowd, "a");
+        let mut b = deliver(&mut crowd, "b");
         let mut two = ask(&mut crowd).unwrap();
         assert_eq!((got(&mut one), got(&mut two)), ("a".to_owned(), "b".to_owned()));
         crowd.answer("b", response("B")).unwrap();
@@ -224,8 +236,8 @@ mod tests {
         for id in ["a", "c"] {
             assert_eq!(crowd.answer(id, response("")).unwrap_err().error_type, "InvalidRequestID");
         }
-        assert!(crowd.deliver(delivery("d")).is_some());
-        assert!(crowd.deliver(delivery("d")).is_none(), "it is there already");
+        let _d = deliver(&mut crowd, "d");
+        assert!(crowd.admit(&delivery("d").call).is_none(), "it is there already");
         assert_eq!(crowd.answer("d", response("")).unwrap_err().status, 400, "no worker has it");
     }
 
@@ -242,10 +254,23 @@ mod tests {
     }
 
     #[test]
+    fn an_event_is_handed_over_when_there_is_room_for_its_call() {
+        let mut crowd = Crowd::new(1);
+        let mut worker = ask(&mut crowd).unwrap();
+        crowd.deliver(delivery("a"));
+        assert!(worker.try_recv().is_err());
+        let _caller = crowd.admit(&delivery("a").call).unwrap();
+        assert!(worker.try_recv().is_err(), "nothing is said of it yet");
+        assert_eq!(crowd.may_answer("a").unwrap_err().status, 400);
+        crowd.deliver(delivery("a"));
+        assert_eq!(got(&mut worker), "a");
+    }
+
+    #[test]
     fn a_late_answer_frees_its_worker_and_reaches_nobody() {
         let mut crowd = Crowd::new(1);
         let mut worker = ask(&mut crowd).unwrap();
-        let _caller = crowd.deliver(delivery("a")).unwrap();
+        let _caller = deliver(&mut crowd, "a");
         got(&mut worker);
         let mut late = crowd.give_up("a").unwrap();
         assert!(late.try_recv().is_err());
@@ -254,7 +279,7 @@ mod tests {
         assert_eq!(late.try_recv(), Ok(true));
         assert_eq!(crowd.answer("a", response("")).unwrap_err().status, 400);
         // What no worker has come for is simply gone.
-        let _caller = crowd.deliver(delivery("b")).unwrap();
+        let _caller = deliver(&mut crowd, "b");
         assert!(crowd.give_up("b").is_none());
         assert!(ask(&mut crowd).unwrap().try_recv().is_err());
     }
@@ -262,7 +287,7 @@ mod tests {
     #[test]
     fn an_event_that_was_not_taken_goes_to_the_next_worker() {
         let mut crowd = Crowd::new(2);
-        let mut caller = crowd.deliver(delivery("a")).unwrap();
+        let mut caller = deliver(&mut crowd, "a");
         drop(ask(&mut crowd).unwrap());
         // That one hung up with the event; the shell brings it back.
         crowd.undeliver(delivery("a"));

@@ -181,12 +181,19 @@ impl RuntimeApi {
         Some(receiver)
     }
 
-    /// The same where the runtime takes several calls at once. `None` also before it has
-    /// initialised.
-    pub fn deliver_beside(&self, delivery: Delivery) -> Option<oneshot::Receiver<Answer>> {
+    /// Makes room for a call where the runtime takes several at once. `None` before it has
+    /// initialised, and for one that is there already.
+    pub fn admit_beside(&self, call: &Invocation) -> Option<oneshot::Receiver<Answer>> {
         let mut inner = self.lock();
         let ready = inner.machine.is_waiting();
-        inner.crowd.as_mut().filter(|_| ready)?.deliver(delivery)
+        inner.crowd.as_mut().filter(|_| ready)?.admit(call)
+    }
+
+    /// Hands the event of such a call to the runtime, now or as soon as it asks.
+    pub fn deliver_beside(&self, delivery: Delivery) {
+        if let Some(crowd) = &mut self.lock().crowd {
+            crowd.deliver(delivery);
+        }
     }
 
     /// Nobody waits for one of several calls any more. See [`Crowd::give_up`].
