@@ -326,6 +326,55 @@ for _ in range(int(os.environ["AWS_LAMBDA_MAX_CONCURRENCY"])):
         assert [payload for payload, _ in at_once(client, name, [{}] * 3)] == ["met"] * 3
 
 
+# Answers, or never does, or ends a while later, as each event says.
+OBEYS = """#!/usr/bin/env python3
+import http.client, json, os, threading
+def work():
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    while True:
+        connection.request("GET", "/2018-06-01/runtime/invocation/next")
+        answer = connection.getresponse()
+        request_id = answer.headers["Lambda-Runtime-Aws-Request-Id"]
+        event = json.loads(answer.read())
+        if "exit" in event:
+            threading.Timer(event["exit"], os._exit, [3]).start()
+        if event.get("never"):
+            threading.Event().wait()
+        connection.request("POST", f"/2018-06-01/runtime/invocation/{request_id}/response", b'"done"')
+        connection.getresponse().read()
+for _ in range(int(os.environ["AWS_LAMBDA_MAX_CONCURRENCY"])):
+    threading.Thread(target=work).start()
+"""
+
+
+def obeying(several, most, **settings):
+    package = code.bootstrap(OBEYS)
+    return several(package, most, Runtime="provided.al2023", Handler="x", Timeout=1, **settings)
+
+
+def test_a_call_that_is_never_answered_ends_with_its_processes(client, several):
+    name = obeying(several, 2)
+    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
+    assert "FunctionError" in call(client, name, {"never": True, "exit": 2})[1]
+
+    def done():
+        try:
+            return call(client, name)[0] == "done"
+        except client.exceptions.TooManyRequestsException:
+            return False
+
+    wait_until(done, "its unit of concurrency to come back")
+
+
+def test_a_function_is_deleted_whole_while_a_call_is_never_answered(client, several):
+    mark = fresh_name("mark")
+    name = obeying(several, 2, Environment={"Variables": {"MARK": mark}})
+    assert call(client, name, {"never": True})[0]["errorType"] == "Sandbox.Timedout"
+    assert with_variable(mark)
+    client.delete_function(FunctionName=name)
+    wait_until(lambda: not with_variable(mark), "its processes to end")
+
+
 def test_a_call_that_is_sent_on_starts_once(client, logs, several):
     source = """#!/usr/bin/env python3
 import http.client, os, threading

@@ -60,8 +60,9 @@ pub enum After {
     Free,
     /// It has served its last one.
     Spent,
-    /// Not everybody in it is done: its extensions may work on after the answer. Resolves with
-    /// whether it can serve another call; dropped by the other side, it cannot.
+    /// Not everybody in it is done: its extensions may work on after the answer, or one of several
+    /// workers after its time. Resolves, sooner or later, with whether it can serve another call;
+    /// dropped by the other side, it cannot.
     Busy(oneshot::Receiver<bool>),
 }
 
@@ -215,6 +216,10 @@ pub trait Manager: Send + Sync {
         target: &Arc<Target>,
         tenant: Option<&str>,
     ) -> Result<Assignment, StartError>;
+
+    /// The caller has its answer, and something in the environment is still at the call: it takes
+    /// its place there until [`Manager::settle`], but nobody waits for it.
+    fn answered(&self, assignment: &mut Assignment);
 
     /// The call is over; `reusable` says whether the environment may serve another one.
     async fn settle(&self, assignment: Assignment, reusable: bool);

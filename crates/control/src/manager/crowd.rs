@@ -1,7 +1,10 @@
 //! The environments of one version that take several calls at once: pure bookkeeping, no I/O.
 //!
 //! Unlike those of a [`super::pool::Pool`] they stay here while they have calls. Invariant: one
-//! that is given out to be ended has no call, and is not here any more.
+//! that is given out to be ended has no call that anybody waits for, and is not here any more.
+//!
+//! A call that is late has timed out, and its worker has not answered yet. It takes its place, but
+//! keeps nothing alive: it may never end.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +12,25 @@ use std::time::{Duration, Instant};
 struct Member<E> {
     environment: E,
     generation: u64,
+    /// Calls that somebody waits for.
     running: u32,
+    late: u32,
     /// Takes no further call.
     closed: bool,
     /// Since when it is as it is: idle, where it has no call.
     since: Instant,
+}
+
+impl<E> Member<E> {
+    /// Has nothing to do.
+    fn is_idle(&self) -> bool {
+        self.running == 0 && self.late == 0
+    }
+
+    /// Is to be ended.
+    fn is_over(&self) -> bool {
+        self.closed && self.running == 0
+    }
 }
 
 #[derive(Debug)]
@@ -36,9 +53,11 @@ impl<E: Clone> Crowd<E> {
     /// from here on.
     pub fn take(&mut self, generation: u64, most: u32) -> Option<E> {
         let open = self.members.iter_mut().filter(|member| {
-            member.generation == generation && !member.closed && member.running < most
+            member.generation == generation
+                && !member.closed
+                && member.running.saturating_add(member.late) < most
         });
-        let member = open.min_by_key(|member| member.running)?;
+        let member = open.min_by_key(|member| member.running + member.late)?;
         member.running += 1;
         Some(member.environment.clone())
     }
@@ -46,42 +65,69 @@ impl<E: Clone> Crowd<E> {
     /// A new one, with its first call.
     pub fn add(&mut self, environment: E, generation: u64, now: Instant) {
         let closed = self.closed || generation < self.oldest;
-        let member = Member { environment, generation, running: 1, closed, since: now };
+        let member = Member { environment, generation, running: 1, late: 0, closed, since: now };
         self.members.push(member);
     }
 
     /// The one for which `is` holds has a call less, and takes further ones if it is `usable`.
     /// Gives it out when it is to be ended.
     pub fn put(&mut self, is: impl Fn(&E) -> bool, usable: bool, now: Instant) -> Option<E> {
+        self.change(is, now, |member| {
+            member.running = member.running.saturating_sub(1);
+            member.closed |= !usable;
+        })
+    }
+
+    /// A call of the one for which `is` holds is late from here on. Gives it out when it is to be
+    /// ended.
+    pub fn lag(&mut self, is: impl Fn(&E) -> bool, now: Instant) -> Option<E> {
+        self.change(is, now, |member| {
+            member.running = member.running.saturating_sub(1);
+            member.late += 1;
+        })
+    }
+
+    /// As [`Crowd::put`], of a call that was late.
+    pub fn put_late(&mut self, is: impl Fn(&E) -> bool, usable: bool, now: Instant) -> Option<E> {
+        self.change(is, now, |member| {
+            member.late = member.late.saturating_sub(1);
+            member.closed |= !usable;
+        })
+    }
+
+    fn change(
+        &mut self,
+        is: impl Fn(&E) -> bool,
+        now: Instant,
+        change: impl FnOnce(&mut Member<E>),
+    ) -> Option<E> {
         let at = self.members.iter().position(|member| is(&member.environment))?;
         let member = self.members.get_mut(at)?;
-        member.running = member.running.saturating_sub(1);
-        member.closed |= !usable;
+        change(member);
         member.since = now;
-        let over = member.closed && member.running == 0;
-        over.then(|| self.members.swap_remove(at).environment)
+        member.is_over().then(|| self.members.swap_remove(at).environment)
     }
 
     /// How many have no call.
     pub fn idle(&self) -> usize {
-        self.members.iter().filter(|member| member.running == 0).count()
+        self.members.iter().filter(|member| member.is_idle()).count()
     }
 
     /// Since when the one that was idle for longest has been.
     pub fn idle_since(&self) -> Option<Instant> {
-        let idle = self.members.iter().filter(|member| member.running == 0);
+        let idle = self.members.iter().filter(|member| member.is_idle());
         idle.map(|member| member.since).min()
     }
 
     pub fn take_longest_idle(&mut self) -> Option<E> {
         let since = self.idle_since()?;
         let mut all = self.members.iter();
-        let at = all.position(|member| member.running == 0 && member.since == since)?;
+        let at = all.position(|member| member.is_idle() && member.since == since)?;
         Some(self.members.swap_remove(at).environment)
     }
 
-    /// Environments older than `generation` take no further call. Gives out the idle ones; others
-    /// are given out after their last call.
+    /// Environments older than `generation` take no further call. Gives out those that nobody waits
+    /// for; others are given out after their last call.
     pub fn retire(&mut self, generation: u64) -> Vec<E> {
         self.oldest = self.oldest.max(generation);
         let oldest = self.oldest;
@@ -94,7 +140,7 @@ impl<E: Clone> Crowd<E> {
         self.close_if(|_| true)
     }
 
-    /// Gives out what has been idle for `patience`.
+    /// Gives out what nobody has waited for during `patience`.
     pub fn expire(&mut self, now: Instant, patience: Duration) -> Vec<E> {
         self.close_if(|member| {
             member.running == 0 && now.saturating_duration_since(member.since) >= patience
@@ -110,8 +156,8 @@ impl<E: Clone> Crowd<E> {
         for member in &mut self.members {
             member.closed |= what(member);
         }
-        let over = |member: &mut Member<E>| member.closed && member.running == 0;
-        self.members.extract_if(.., over).map(|member| member.environment).collect()
+        let over = self.members.extract_if(.., |member| member.is_over());
+        over.map(|member| member.environment).collect()
     }
 }
 
@@ -151,6 +197,37 @@ mod tests {
         assert_eq!(crowd.put(|e| *e == "b", true, now), Some("b"));
         crowd.add("old", 1, now);
         assert_eq!(crowd.put(|e| *e == "old", true, now), Some("old"));
+    }
+
+    #[test]
+    fn late_calls_take_places_and_keep_nothing_alive() {
+        let now = SystemClock.instant();
+        let mut crowd = two(now);
+        assert_eq!(crowd.lag(|e| *e == "a", now), None);
+        assert_eq!((crowd.idle(), crowd.idle_since()), (0, None), "a worker is still at it");
+        assert_eq!(crowd.take(1, 2), Some("a"));
+        assert_eq!(crowd.take(1, 2), Some("b"));
+        assert_eq!(crowd.take(1, 2), None);
+        assert_eq!(crowd.lag(|e| *e == "b", now), None);
+        assert_eq!(crowd.retire(2), [""; 0], "somebody waits for a call of each");
+        assert_eq!(crowd.put(|e| *e == "a", true, now), Some("a"));
+        assert_eq!(crowd.put_late(|e| *e == "a", false, now), None, "it is gone");
+        assert_eq!(crowd.lag(|e| *e == "b", now), Some("b"), "its last call is late, too");
+
+        let mut crowd = two(now);
+        for of in ["a", "b"] {
+            assert_eq!(crowd.lag(|e| *e == of, now), None);
+        }
+        assert_eq!(crowd.put_late(|e| *e == "a", false, now), Some("a"), "it was not answered");
+        assert_eq!(crowd.put_late(|e| *e == "b", true, now), None);
+        assert_eq!((crowd.idle(), crowd.take(1, 1)), (1, Some("b")));
+        crowd.lag(|e| *e == "b", now);
+        let later = now + Duration::from_secs(5);
+        assert_eq!(crowd.expire(later, Duration::from_secs(6)), [""; 0]);
+        assert_eq!(crowd.expire(later, Duration::from_secs(5)), ["b"]);
+        crowd.add("c", 1, now);
+        crowd.lag(|e| *e == "c", now);
+        assert_eq!(crowd.close(), ["c"]);
     }
 
     #[test]

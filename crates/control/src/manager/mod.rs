@@ -68,6 +68,8 @@ enum Home {
     Pool(Arc<Places>),
     /// It stays there while it has calls.
     Crowd(Arc<Places>),
+    /// The same, with a call that nobody waits for any more.
+    Late(Arc<Places>),
     /// It was made ahead of calls.
     Reserve(SharedReserve),
 }
@@ -89,6 +91,10 @@ impl Drop for Hold {
                 Home::Crowd(places) => {
                     let now = env.clock.instant();
                     lock(&places.together).put(|other| other.id == kept.id, false, now)
+                }
+                Home::Late(places) => {
+                    let now = env.clock.instant();
+                    lock(&places.together).put_late(|other| other.id == kept.id, false, now)
                 }
                 Home::Reserve(reserve) => {
                     lock(reserve).lost();
@@ -289,6 +295,15 @@ impl Manager for EnvironmentManager {
         Ok(Assignment { worker, id, hold: Box::new(hold) })
     }
 
+    fn answered(&self, assignment: &mut Assignment) {
+        let Some(hold) = assignment.hold.downcast_mut::<Hold>() else { return };
+        let (Home::Crowd(places), Some((kept, _))) = (&hold.home, &hold.unsettled) else { return };
+        let (places, now) = (Arc::clone(places), self.env.clock.instant());
+        let over = lock(&places.together).lag(|other| other.id == kept.id, now);
+        hold.home = Home::Late(places);
+        self.end(over.into_iter().collect());
+    }
+
     async fn settle(&self, assignment: Assignment, reusable: bool) {
         // Anything else in `hold` is not of this manager; its drop is its own affair.
         let Ok(mut hold) = assignment.hold.downcast::<Hold>() else { return };
@@ -302,6 +317,9 @@ impl Manager for EnvironmentManager {
             Home::Pool(_) => Some(kept),
             Home::Crowd(places) => {
                 lock(&places.together).put(|other| other.id == kept.id, reusable, now)
+            }
+            Home::Late(places) => {
+                lock(&places.together).put_late(|other| other.id == kept.id, reusable, now)
             }
             Home::Reserve(reserve) if reusable => lock(reserve).put(kept),
             Home::Reserve(reserve) => {

@@ -225,3 +225,29 @@ async fn calls_share_environments_up_to_their_most() {
     manager.settle(f, true).await;
     assert_eq!(endings.recv().await, Some(2));
 }
+
+#[tokio::test]
+async fn an_environment_does_not_wait_for_calls_that_nobody_waits_for() {
+    let (ended, mut endings) = tokio::sync::mpsc::unbounded_channel();
+    let worker = Arc::new(Numbers { started: AtomicU64::new(0), ended });
+    let manager =
+        EnvironmentManager::new(Env::system(), Arc::new(Here(worker)), Options::default());
+    let target = Arc::new(Target { max_concurrency: Some(2), ..(*target()).clone() });
+    let mut late = manager.assign(&target, None).await.unwrap();
+    let other = manager.assign(&target, None).await.unwrap();
+    manager.answered(&mut late);
+    // It takes its place all the same.
+    let mut second = manager.assign(&target, None).await.unwrap();
+    assert_eq!([late.id, other.id, second.id], [0, 0, 1].map(EnvironmentId));
+    manager.retire(&target.function, Outdated::All).await;
+    assert!(endings.try_recv().is_err(), "somebody waits for a call of each");
+    manager.settle(other, true).await;
+    assert_eq!(endings.recv().await, Some(0));
+    manager.answered(&mut second);
+    assert_eq!(endings.recv().await, Some(1));
+    // Each is ended once.
+    manager.settle(late, false).await;
+    drop(second);
+    tokio::task::yield_now().await;
+    assert!(endings.try_recv().is_err());
+}

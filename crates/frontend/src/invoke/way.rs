@@ -137,7 +137,7 @@ async fn run(
     let mut slot = Some(slot);
     let failed = |error| InvokeError::Start { version: target.version.clone(), error };
     for _ in 0..TRIES {
-        let assigned = manager.assign(&target, call.tenant.as_deref()).await.map_err(failed)?;
+        let mut assigned = manager.assign(&target, call.tenant.as_deref()).await.map_err(failed)?;
         let mut ended = assigned.worker.invoke(assigned.id, call.clone()).await;
         let after = match &mut ended {
             Ok(outcome) => std::mem::replace(&mut outcome.after, After::Free),
@@ -147,6 +147,7 @@ async fn run(
         // AWS.
         match after {
             After::Busy(_) => {
+                manager.answered(&mut assigned);
                 let (manager, slot) = (Arc::clone(&manager), slot.take());
                 tasks.spawn(async move {
                     manager.settle(assigned, after.reusable().await).await;

@@ -3,6 +3,8 @@
 //! AWS: such an environment is never frozen, and a call that times out is told so while its worker
 //! goes on; the worker counts as busy until it has answered. When a program of the environment ends,
 //! all its calls end with it, and it takes no further one.
+//!
+//! Invariant: whatever the function does, a worker is not waited for without end.
 
 use super::call::{Begun, CallEnd, failed_for_good};
 use super::environment::Environment;
@@ -15,7 +17,11 @@ use lamplight_rpc::{After, Invocation, Outcome, StartError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
+
+/// For how long a worker may go on after the time of its call: what is at it for longer than any
+/// call may take is taken for lost, and its environment with it.
+const LATE: Duration = Duration::from_secs(limits::TIMEOUT_SECONDS as u64);
 
 /// What a call finds.
 enum Found {
@@ -52,9 +58,9 @@ impl Environment {
                 (end, Some(programs), init)
             }
         };
-        let after = match &end {
-            CallEnd::Answer(_) => After::Free,
-            CallEnd::TimedOut => self.api.give_up(&id).map_or(After::Free, After::Busy),
+        let after = match (&end, &programs) {
+            (CallEnd::Answer(_), _) => After::Free,
+            (CallEnd::TimedOut, Some(programs)) => self.give_up(&id, programs),
             _ => After::Spent,
         };
         let told = self.told(&id, end);
@@ -117,5 +123,50 @@ impl Environment {
             }
         });
         waited.await.unwrap_or(CallEnd::TimedOut)
+    }
+
+    /// The time of a call is over.
+    fn give_up(&self, id: &str, programs: &Arc<Programs>) -> After {
+        let Some(late) = self.api.give_up(id) else { return After::Free };
+        let (done, after) = oneshot::channel();
+        let programs = Arc::clone(programs);
+        self.env.tasks.spawn(async move {
+            // Nobody listens where the environment was spent before.
+            let _ = done.send(comes_back(late, programs.ended(), LATE).await);
+        });
+        After::Busy(after)
+    }
+}
+
+/// Waits for the answer of a worker whose call has timed out, which may never come. Whether it can
+/// take another call.
+async fn comes_back(late: oneshot::Receiver<bool>, ended: impl Future, patience: Duration) -> bool {
+    let waited = timeout(patience, async {
+        tokio::select! {
+            biased;
+            answered = late => answered.unwrap_or(false),
+            _ = ended => false,
+        }
+    });
+    waited.await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+
+    #[tokio::test]
+    async fn a_worker_comes_back_with_its_answer_and_not_otherwise() {
+        let (answered, late) = oneshot::channel();
+        answered.send(true).unwrap();
+        assert!(comes_back(late, ready(()), LATE).await);
+        let (_held, late) = oneshot::channel();
+        assert!(!comes_back(late, ready(()), LATE).await, "its programs have ended");
+        let (held, late) = oneshot::channel();
+        drop(held);
+        assert!(!comes_back(late, pending::<()>(), LATE).await, "nobody will tell");
+        let (_held, late) = oneshot::channel();
+        assert!(!comes_back(late, pending::<()>(), Duration::ZERO).await, "it never answers");
     }
 }

@@ -82,6 +82,8 @@ impl Manager for FakeManager {
         Err(StartError::Stopping)
     }
 
+    fn answered(&self, _: &mut Assignment) {}
+
     async fn settle(&self, _: Assignment, _: bool) {}
 
     fn provision(&self, wishes: Vec<(Arc<Target>, u32)>) {
