@@ -34,6 +34,19 @@ pub fn extend(trace_id: &str, function: &str) -> (String, u32) {
     (rest.join(";"), hops)
 }
 
+/// The trace id of a call that `function` makes while it is called with `own`. The one that it gave
+/// itself is taken, but what led there stays known: else a loop would begin anew with every call.
+pub fn inherit(given: Option<&str>, own: &str, function: &str) -> String {
+    let is_lineage = |part: &&str| part.starts_with("Lineage=");
+    let (mine, _) = extend(own, function);
+    let lineage = mine.split(';').find(is_lineage).unwrap_or_default();
+    match given {
+        None => mine,
+        Some(given) if given.split(';').any(|part| is_lineage(&part)) => given.to_owned(),
+        Some(given) => format!("{given};{lineage}"),
+    }
+}
+
 fn entry(text: &str) -> Option<(&str, u32)> {
     let mut parts = text.rsplit(':');
     let count = parts.next()?.parse().ok()?;
@@ -55,6 +68,18 @@ mod tests {
             trace = next;
         }
         assert_eq!(counts, [1, 1, 2, 3, 2]);
+    }
+
+    #[test]
+    fn calls_know_what_led_to_them() {
+        let (first, _) = extend("Root=1", "a");
+        assert_eq!(inherit(None, "Root=1", "a"), first);
+        // One of its own does not hide it; one that has come the whole way is better.
+        let own = inherit(Some("Root=2;Parent=3"), "Root=1", "a");
+        assert!(own.starts_with("Root=2;Parent=3;Lineage="), "{own}");
+        assert_eq!(extend(&own, "a").1, 2);
+        let (twice, _) = extend(&first, "a");
+        assert_eq!(inherit(Some(&twice), "Root=1", "a"), twice);
     }
 
     #[test]

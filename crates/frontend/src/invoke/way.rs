@@ -64,6 +64,12 @@ impl Functions {
         lamplight_rpc::new_trace(self.env.clock.now().seconds(), &*self.env.random)
     }
 
+    /// The trace id of a call that the function `caller` makes while it is called with `own`.
+    pub fn onward(&self, given: Option<&str>, own: Option<&str>, caller: &FunctionArn) -> String {
+        let own = own.map_or_else(|| self.new_trace(), str::to_owned);
+        lineage::inherit(given, &own, &caller.to_string())
+    }
+
     /// Whether somebody has said that this function loops on purpose.
     fn may_loop(&self, function: &FunctionRef) -> bool {
         let FunctionArn { scope, name } = &function.function;
