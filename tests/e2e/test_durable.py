@@ -259,6 +259,14 @@ def test_chained_invokes(client, everything, function):
         assert why in result["failed"]
 
 
+def test_executions_that_start_one_another_are_a_loop(client, everything):
+    event = {"do": "steps", "name": "end"}
+    for _ in range(20):
+        event = {"do": "invoke", "target": everything, "payload": event}
+    result, _ = call(client, everything, event)
+    assert "recursive loop" in result["failed"]
+
+
 def test_names_make_starts_idempotent(client, everything):
     name = fresh_name()
     event = {"do": "steps", "name": "once"}

@@ -17,9 +17,8 @@ use lamplight_frontend::auth::{Caller, Keys};
 use lamplight_frontend::{
     Auth, Downloads, FunctionDocuments, Functions, Guests, Options, Parts, ServiceGrants,
 };
-use lamplight_model::FunctionRef;
 use lamplight_remote::{ObjectStore, OtherServers, Registries};
-use lamplight_rpc::{Catalog as _, Documents, LogSink, Worker};
+use lamplight_rpc::{Documents, LogSink, Worker};
 use lamplight_sandbox::{Launcher, Mode, Swept};
 use lamplight_services::destinations::{Queues, Topics};
 use lamplight_services::iam::Iam;
@@ -239,9 +238,12 @@ impl Server {
         agent.set_guests(Arc::new(Guests::new(Arc::clone(&parts))));
         // From here on environments may be made, which have to have everything.
         catalog.start();
-        let functions_of = Arc::clone(&catalog);
-        let resolve = move |function: &FunctionRef| functions_of.resolve(function);
-        durable.go_on(Ways { resolve: Box::new(resolve), invoker: functions });
+        let (finding, tracing) = (Arc::clone(&functions), Arc::clone(&functions));
+        durable.go_on(Ways {
+            resolve: Box::new(move |function, tenant| finding.resolve(function, tenant)),
+            trace: Box::new(move |given, own, caller| tracing.onward(given, own, caller)),
+            invoker: functions,
+        });
         events.start();
         sns.start();
         front.spawn(lamplight_frontend::serve(listener, parts));

@@ -65,20 +65,65 @@ pub struct ErrorObject {
 }
 
 impl ErrorObject {
+    /// Lines of a stack trace that are kept.
+    pub const LINES: usize = 1000;
+    /// What a line takes in memory besides its text, bytes.
+    const LINE: usize = 64;
+
+    /// Reads the form of the model. What is not of its shape is left out.
+    pub fn read(value: &Value) -> Option<Self> {
+        let text = |value: &Value| Some(Arc::from(value.as_str()?));
+        let members = value.as_object()?;
+        let member = |name: &str| members.get(name).and_then(text);
+        let lines = |lines: &Value| {
+            Some(lines.as_array()?.iter().filter_map(text).take(Self::LINES).collect())
+        };
+        Some(Self {
+            error_message: member("ErrorMessage"),
+            error_type: member("ErrorType"),
+            error_data: member("ErrorData"),
+            stack_trace: members.get("StackTrace").and_then(lines),
+        })
+    }
+
     pub fn new(error_type: &str, message: impl Into<Arc<str>>) -> Self {
         let error_type = Some(error_type.into());
         Self { error_message: Some(message.into()), error_type, ..Self::default() }
     }
 
-    /// Of its texts.
+    /// Of its texts, and of the lines that they are on: many empty ones are large, too.
     pub fn bytes(&self) -> usize {
         let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
         let lines = self.stack_trace.iter().flat_map(|lines| lines.iter());
         text(&self.error_message)
             + text(&self.error_type)
             + text(&self.error_data)
-            + lines.map(|line| line.len()).sum::<usize>()
+            + lines.map(|line| line.len() + Self::LINE).sum::<usize>()
     }
+
+    /// The same in `most` bytes, if need be with less of it: the message is what people read.
+    pub fn cut(mut self, most: usize) -> Self {
+        /// Of a type, bytes.
+        const TYPE: usize = 256;
+        if self.bytes() > most {
+            self.stack_trace = None;
+        }
+        if self.bytes() > most {
+            self.error_data = None;
+        }
+        if self.bytes() > most {
+            self.error_type = self.error_type.map(|text| begin(&text, TYPE.min(most)));
+            let rest = most - self.error_type.as_ref().map_or(0, |text| text.len());
+            self.error_message = self.error_message.map(|text| begin(&text, rest));
+        }
+        self
+    }
+}
+
+/// The first of a text, `most` bytes or the characters that fit in them.
+fn begin(text: &Arc<str>, most: usize) -> Arc<str> {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default().into()
 }
 
 /// What starts an execution.
@@ -240,6 +285,43 @@ pub trait DurableExecutions: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn errors_are_read_in_the_shape_of_the_model_only() {
+        let read = ErrorObject::read(&json!({ "ErrorMessage": "m", "StackTrace": ["a", 1, "b"] }));
+        let error = read.unwrap();
+        let written = serde_json::to_value(&error).unwrap();
+        assert_eq!(written, json!({ "ErrorMessage": "m", "StackTrace": ["a", "b"] }));
+        assert_eq!(ErrorObject::read(&json!("text")), None);
+    }
+
+    #[test]
+    fn lines_count_though_nothing_is_on_them() {
+        let lines = vec![""; 5000];
+        let error = ErrorObject::read(&json!({ "StackTrace": lines })).unwrap();
+        assert_eq!(error.stack_trace.as_ref().unwrap().len(), ErrorObject::LINES);
+        assert!(error.bytes() >= ErrorObject::LINES * 32);
+    }
+
+    #[test]
+    fn what_is_cut_keeps_the_beginning_of_the_message() {
+        let long: Arc<str> = "ä".repeat(500).into();
+        let error = ErrorObject {
+            error_message: Some(long.clone()),
+            error_type: Some(long.clone()),
+            error_data: Some(long.clone()),
+            stack_trace: Some([long.clone()].into()),
+        };
+        assert_eq!(error.clone().cut(error.bytes()), error);
+        let cut = error.clone().cut(3001);
+        assert_eq!(cut, ErrorObject { stack_trace: None, ..error.clone() });
+        let cut = error.clone().cut(401);
+        assert_eq!(cut.error_message.as_deref(), Some(&*"ä".repeat(72)));
+        for most in [0, 1, 255, 700, 1500] {
+            assert!(error.clone().cut(most).bytes() <= most);
+        }
+    }
 
     #[test]
     fn arns_are_read_back_and_nothing_else_is() {

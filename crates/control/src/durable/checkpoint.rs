@@ -44,17 +44,34 @@ pub fn check(
     for update in updates {
         draft.add(update)?;
     }
-    let bytes: u64 = draft.facts.iter().map(Fact::bytes).sum();
-    let over = if state.operations.len() + draft.new > OPERATIONS {
+    Ok(match beyond(state, draft.new, &draft.facts) {
+        Some(end) => vec![end],
+        None => draft.facts,
+    })
+}
+
+/// The end of an execution that would go beyond its limits by `facts`, which start `new`
+/// operations. AWS: it has failed; a checkpoint that did it is answered all the same.
+pub fn beyond(state: &State, new: usize, facts: &[Fact]) -> Option<Fact> {
+    let over = if state.operations.len() + new > OPERATIONS {
         format!("The execution has more than {OPERATIONS} operations.")
-    } else if state.bytes + bytes > STORED {
-        format!("The execution stores more than {STORED} bytes.")
+    } else if !fits(state, facts) {
+        too_much()
     } else {
-        return Ok(draft.facts);
+        return None;
     };
-    // AWS: an execution that goes beyond its limits has failed; the checkpoint itself is answered.
     let error = Some(ErrorObject::new("ServiceQuotaExceededException", over));
-    Ok(vec![Fact::ExecutionEnded { end: End::Failed, result: None, error }])
+    Some(Fact::ExecutionEnded { end: End::Failed, result: None, error })
+}
+
+/// Whether an execution may store `facts`, too.
+pub fn fits(state: &State, facts: &[Fact]) -> bool {
+    let bytes: u64 = facts.iter().map(Fact::bytes).sum();
+    state.bytes + bytes <= STORED
+}
+
+pub fn too_much() -> String {
+    format!("The execution stores more than {STORED} bytes.")
 }
 
 fn invalid(message: impl Into<String>) -> DurableError {

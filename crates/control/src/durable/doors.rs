@@ -1,6 +1,7 @@
 //! The seam: what the frontend may ask of executions.
 
 use super::facts::Text;
+use super::index::Part;
 use super::service::Executions;
 use super::show::{self, Times};
 use super::tables::Status;
@@ -136,16 +137,14 @@ impl DurableExecutions for Executions {
         let after = page.marker.as_ref().filter(|marker| !marker.is_empty());
         let after = after.map(|marker| place(marker).ok_or_else(invalid)).transpose()?;
         let index = self.core.index();
-        let mut listed = index.list(function, filter, after.as_ref(), page.reverse);
-        let (mut shown, mut last) = (Vec::new(), None);
-        for (arn, head) in listed.by_ref().take(show::page_size(page.max)) {
-            shown.push(show::summary(arn, head));
-            last = Some(format!("{}:{}", head.started, arn.id));
-        }
+        let part =
+            Part { after: after.as_ref(), reverse: page.reverse, max: show::page_size(page.max) };
+        let (listed, next) = index.list(function, filter, &part);
+        let shown = listed.iter().map(|(arn, head)| show::summary(arn, head)).collect();
         let mut members = Map::new();
         members.insert("DurableExecutions".to_owned(), Value::Array(shown));
-        if let (Some(last), true) = (last, listed.next().is_some()) {
-            members.insert("NextMarker".to_owned(), json!(last));
+        if let Some((started, id)) = next {
+            members.insert("NextMarker".to_owned(), json!(format!("{started}:{id}")));
         }
         Ok(members)
     }
@@ -155,11 +154,7 @@ impl DurableExecutions for Executions {
         arn: &ExecutionArn,
         error: Option<ErrorObject>,
     ) -> Result<i64, DurableError> {
-        let most = checkpoint::PAYLOAD;
-        if error.as_ref().is_some_and(|error| error.bytes() > most) {
-            let text = format!("Error object size must be less than {most} bytes.");
-            return Err(DurableError::Invalid(text));
-        }
+        check_size(error.as_ref())?;
         let stopped = self.core.act(
             arn,
             move |machine, _| Ok(machine.stop(error)),
@@ -199,6 +194,9 @@ impl DurableExecutions for Executions {
         if arn.function.scope != *scope {
             return Err(DurableError::CallbackClosed);
         }
+        if let CallbackAnswer::Failure(error) = &answer {
+            check_size(error.as_ref())?;
+        }
         let answered =
             self.core.act(&arn, move |machine, _| machine.callback(&operation, &answer), |_, _| ());
         match answered.await {
@@ -213,17 +211,29 @@ impl DurableExecutions for Executions {
 
     async fn forget(&self, function: &FunctionArn) -> Result<(), DurableError> {
         let all = self.core.index().of_function(function);
+        let mut first = Ok(());
         for arn in all {
             let open =
                 self.core.index().get(&arn.id).is_some_and(|(_, head)| head.status.is_open());
-            if open {
-                self.stop(&arn, None).await?;
+            // One that cannot be stopped is removed all the same, and keeps no other from it.
+            if open && let Err(error) = self.stop(&arn, None).await {
+                tracing::warn!(%arn, %error, "an execution is removed that cannot be stopped");
             }
             match self.core.doom(&arn).await {
-                Err(DurableError::NotFound) => {}
-                doomed => doomed?,
+                Err(error) if error != DurableError::NotFound => first = first.and(Err(error)),
+                _ => {}
             }
         }
-        Ok(())
+        first
+    }
+}
+
+fn check_size(error: Option<&ErrorObject>) -> Result<(), DurableError> {
+    let most = checkpoint::PAYLOAD;
+    match error.is_some_and(|error| error.bytes() > most) {
+        true => {
+            Err(DurableError::Invalid(format!("Error object size must be less than {most} bytes.")))
+        }
+        false => Ok(()),
     }
 }

@@ -4,11 +4,10 @@
 //! Level-triggered: nothing here decides anything, and what is lost is wished for again.
 
 use super::facts::{End, Text};
-use super::machine::Invocation;
+use super::machine::{Ended, Invocation};
 use super::service::{Core, not_found, read_function};
 use super::state::Chained;
 use super::tables::{Parent, Status};
-use super::updates;
 use lamplight_model::FunctionRef;
 use lamplight_rpc::{
     Call, CatalogError, DurableError, ErrorObject, ExecutionArn, InvokeError, Invoked, NewExecution,
@@ -24,6 +23,9 @@ const AT_ONCE: usize = 32;
 const NAP: Duration = Duration::from_secs(30);
 /// What cannot be read or written is tried again after so long, in milliseconds.
 const AGAIN: i64 = 30_000;
+/// Between attempts at what a chained invoke needs: the first, and the longest.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MOST: Duration = Duration::from_secs(60);
 /// Of a chained invoke, bytes.
 const OUTPUT: usize = super::checkpoint::PAYLOAD;
 
@@ -62,7 +64,10 @@ async fn look_at(core: &Arc<Core>, arn: &ExecutionArn) {
     let Some((status, due)) = known else { return };
     let over = !status.is_open() && (status == Status::Deleting || due <= core.now());
     let looked = match over {
-        true => core.remove(arn).await,
+        true => match take_leave(core, arn).await {
+            Ok(()) => core.remove(arn).await,
+            not_told => not_told,
+        },
         false => core.view(arn, |_, _| ()).await,
     };
     if let Err(error) = looked {
@@ -112,11 +117,11 @@ pub async fn invoke(core: Arc<Core>, arn: ExecutionArn, new: NewInvocation) {
             )
             .await
         }
-        Err(InvokeError::Refused(CatalogError::NotFound(name))) => {
+        Err(error) if is_final(&error) => {
             let gone = request_id.clone();
             core.act(
                 &arn,
-                move |machine, _| Ok(machine.fail(&request_id, not_found(&name))),
+                move |machine, _| Ok(machine.fail(&request_id, invoke_error(&error))),
                 move |machine, _| machine.settled(&gone),
             )
             .await
@@ -155,28 +160,28 @@ fn function_error(payload: &[u8]) -> ErrorObject {
         "ErrorType": document["errorType"],
         "StackTrace": document["stackTrace"],
     });
-    updates::error(&error).unwrap_or_default()
+    ErrorObject::read(&error).unwrap_or_default()
 }
-
-type Ended = (End, Option<Text>, Option<ErrorObject>);
 
 fn failed(error: ErrorObject) -> Ended {
     (End::Failed, None, Some(error))
 }
 
 /// Makes the chained invoke of the operation `id`.
-pub async fn call(core: Arc<Core>, arn: ExecutionArn, id: Text, chained: Chained) {
+pub async fn call(core: Arc<Core>, arn: ExecutionArn, id: Text, mut chained: Chained) {
+    let own = core.index().get(&arn.id).and_then(|(_, head)| head.trace.clone());
+    if let Ok(ways) = core.ways() {
+        let trace = (ways.trace)(chained.trace.as_deref(), own.as_deref(), &arn.function);
+        chained.trace = Some(trace.into());
+    }
     let ended = match chained.execution.as_deref().map(ExecutionArn::parse) {
         None => call_once(&core, &arn, chained).await,
         Some(None) => Some(failed(not_found(&chained.function))),
-        Some(Some(child)) => match call_durable(&core, (&arn, &id), child, chained).await {
-            Ok(()) => return,
-            Err(error) => Some(failed(error)),
-        },
+        Some(Some(child)) => call_durable(&core, (&arn, &id), child, chained).await,
     };
-    // Else the server ends, and the next one calls again.
+    // Else it goes on by itself, or the server ends, and the next one calls again.
     if let Some(ended) = ended {
-        chained_ended(&core, &arn, id, ended).await;
+        chained_ended(&core, &arn, &id, ended).await;
     }
 }
 
@@ -213,43 +218,86 @@ async fn call_once(core: &Arc<Core>, arn: &ExecutionArn, chained: Chained) -> Op
 }
 
 /// AWS: the error of the API is that of the operation.
-fn invoke_error(error: &InvokeError) -> ErrorObject {
+pub fn invoke_error(error: &InvokeError) -> ErrorObject {
     let kind = match error {
         InvokeError::Refused(CatalogError::NotFound(_)) => "ResourceNotFoundException",
+        InvokeError::Refused(CatalogError::Invalid(_) | CatalogError::Untyped(_)) => {
+            "InvalidParameterValueException"
+        }
+        InvokeError::Refused(CatalogError::Unavailable(_)) => "ServiceException",
         InvokeError::Refused(_) => "ResourceConflictException",
         InvokeError::Throttled(_) => "TooManyRequestsException",
-        _ => "ServiceException",
+        InvokeError::Recursive(_) => "RecursiveInvocationException",
+        InvokeError::Start { .. } => "ServiceException",
     };
     ErrorObject::new(kind, error.to_string())
+}
+
+/// Whether it would be refused again.
+fn is_final(error: &InvokeError) -> bool {
+    use CatalogError::{Invalid, Missing, NotFound, Untyped};
+    match error {
+        InvokeError::Refused(error) => {
+            matches!(error, NotFound(_) | Invalid(_) | Untyped(_) | Missing(_))
+        }
+        InvokeError::Recursive(_) => true,
+        InvokeError::Throttled(_) | InvokeError::Start { .. } => false,
+    }
 }
 
 fn error_of(error: &DurableError) -> ErrorObject {
     ErrorObject::new("InvalidParameterValueException", error.to_string())
 }
 
-/// An execution of its own, which tells its end by itself.
+/// Of an execution that is not there any more to say how it ended.
+fn gone() -> ErrorObject {
+    ErrorObject::new("ResourceNotFoundException", DurableError::NotFound.to_string())
+}
+
+/// An execution of its own, which tells its end by itself: `None` once it goes on, and where nobody
+/// needs it any more.
 async fn call_durable(
     core: &Arc<Core>,
     (arn, id): (&ExecutionArn, &Text),
     child: ExecutionArn,
     chained: Chained,
-) -> Result<(), ErrorObject> {
-    let parent = Parent { execution: arn.to_string(), operation: id.to_string() };
+) -> Option<Ended> {
     let known = core.index().get(&child.id).map(|(_, head)| head.status);
     match known {
-        Some(status) if status.is_open() => return Ok(()),
+        Some(status) if status.is_open() => {}
         Some(_) => {
-            tell_parent(Arc::clone(core), child, parent).await;
-            return Ok(());
+            let ended = insist(core, arn, || core.outcome(&child)).await?;
+            return Some(ended.ok().flatten().unwrap_or_else(|| failed(gone())));
         }
-        None => {}
+        None => {
+            let new = match new_execution(core, &child, chained) {
+                Ok(new) => new,
+                Err(error) => return Some(failed(error)),
+            };
+            let parent = Parent { execution: arn.to_string(), operation: id.to_string() };
+            let make = || core.make(&child, new.clone(), Some(parent.clone()));
+            if let Err(error) = insist(core, arn, make).await? {
+                return Some(failed(error_of(&error)));
+            }
+        }
     }
+    // It may take long, and needs no memory for that here.
+    let handed = id.clone();
+    report(arn, core.view(arn, move |machine, _| machine.handed_over(&handed)).await);
+    None
+}
+
+fn new_execution(
+    core: &Core,
+    child: &ExecutionArn,
+    chained: Chained,
+) -> Result<NewExecution, ErrorObject> {
     let function =
         FunctionRef { function: child.function.clone(), qualifier: Some(child.version.clone()) };
-    let target = (core.ways().map_err(|error| error_of(&error))?.resolve)(&function);
-    let settings = target.ok().and_then(|target| target.durable);
-    let settings = settings.ok_or_else(|| not_found(&child.function_arn()))?;
-    let new = NewExecution {
+    let ways = core.ways().map_err(|error| error_of(&error))?;
+    let target = (ways.resolve)(&function, chained.tenant.as_deref());
+    let target = target.map_err(|error| invoke_error(&error.into()))?;
+    Ok(NewExecution {
         function: child.function.clone(),
         version: child.version.clone(),
         name: None,
@@ -257,46 +305,80 @@ async fn call_durable(
         synchronous: false,
         trace_id: chained.trace.map(|trace| trace.to_string()),
         tenant: chained.tenant.map(|tenant| tenant.to_string()),
-        settings,
-    };
-    if let Err(error) = core.make(&child, new, Some(parent)).await {
-        tracing::warn!(%child, %error, "a chained execution cannot be started; it is tried again");
-        let again = id.clone();
-        report(arn, core.view(arn, move |machine, _| machine.uncalled(&again)).await);
-        core.arm(&arn.id, core.now().saturating_add(1_000));
-    }
-    Ok(())
+        settings: target.durable.ok_or_else(|| not_found(&child.function_arn()))?,
+    })
 }
+
+fn is_open(core: &Core, arn: &ExecutionArn) -> bool {
+    core.index().get(&arn.id).is_some_and(|(_, head)| head.status.is_open())
+}
+
+/// Does what the execution `arn` needs until it works or can never work, with growing pauses.
+/// `None` when the execution does not need it any more, or the server ends: the next one does it.
+async fn insist<T, F>(core: &Core, arn: &ExecutionArn, attempt: impl Fn() -> F) -> Option<Done<T>>
+where
+    F: Future<Output = Done<T>>,
+{
+    let mut stop = core.env.tasks.stop_signal();
+    let mut pause = PAUSE;
+    loop {
+        match attempt().await {
+            Err(error @ (DurableError::Throttled | DurableError::Unavailable(_))) => {
+                tracing::warn!(%arn, %error, "an execution waits for its chained invoke");
+            }
+            done => return Some(done),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.stopped() => return None,
+        }
+        if !is_open(core, arn) {
+            return None;
+        }
+        pause = (pause * 2).min(PAUSE_MOST);
+    }
+}
+
+type Done<T> = Result<T, DurableError>;
 
 /// Lets an execution know how the one that it started has ended.
-pub async fn tell_parent(core: Arc<Core>, child: ExecutionArn, parent: Parent) {
+pub async fn tell_parent(core: Arc<Core>, parent: Parent, ended: Ended) {
     let Some(arn) = ExecutionArn::parse(&parent.execution) else { return };
-    let ended = core
-        .view(&child, |machine, _| {
-            let outcome = machine.state.outcome.clone()?;
-            Some(match outcome.end {
-                End::TimedOut => {
-                    let message =
-                        format!("CHAINED_INVOKE timed out after {} seconds.", machine.head.timeout);
-                    (outcome.end, None, Some(ErrorObject::new("ChainedInvoke.Timeout", message)))
-                }
-                end => (end, outcome.result, outcome.error),
-            })
-        })
-        .await;
-    if let Ok(Some(ended)) = ended {
-        chained_ended(&core, &arn, parent.operation.into(), ended).await;
+    chained_ended(&core, &arn, &parent.operation.into(), ended).await;
+}
+
+/// The same for one that is about to be removed, which could not be asked for its end any more, and
+/// would be started again.
+async fn take_leave(core: &Arc<Core>, child: &ExecutionArn) -> Result<(), DurableError> {
+    let parent = core.index().get(&child.id).and_then(|(_, head)| head.parent.clone());
+    let Some(parent) = parent else { return Ok(()) };
+    let Some(arn) = ExecutionArn::parse(&parent.execution) else { return Ok(()) };
+    if !is_open(core, &arn) {
+        return Ok(());
+    }
+    let ended = core.outcome(child).await?.unwrap_or_else(|| failed(gone()));
+    match write_end(core, &arn, &parent.operation.into(), ended).await {
+        Err(DurableError::NotFound) => Ok(()),
+        written => written,
     }
 }
 
-async fn chained_ended(core: &Arc<Core>, arn: &ExecutionArn, id: Text, ended: Ended) {
-    let over = id.clone();
-    let written = core
-        .act(
-            arn,
-            move |machine, _| Ok(machine.chained_ended(&id, ended)),
-            move |machine, _| machine.uncalled(&over),
-        )
-        .await;
-    report(arn, written);
+async fn chained_ended(core: &Arc<Core>, arn: &ExecutionArn, id: &Text, ended: Ended) {
+    let written = insist(core, arn, || write_end(core, arn, id, ended.clone())).await;
+    report(arn, written.unwrap_or(Ok(())));
+}
+
+async fn write_end(
+    core: &Arc<Core>,
+    arn: &ExecutionArn,
+    id: &Text,
+    ended: Ended,
+) -> Result<(), DurableError> {
+    let (id, over) = (id.clone(), id.clone());
+    core.act(
+        arn,
+        move |machine, _| Ok(machine.chained_ended(&id, ended)),
+        move |machine, _| machine.uncalled(&over),
+    )
+    .await
 }

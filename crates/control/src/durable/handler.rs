@@ -1,7 +1,7 @@
 //! What the handler of a durable function answers an invocation with. Pure.
 
+use super::checkpoint::PAYLOAD;
 use super::facts::{End, Text};
-use super::updates;
 use lamplight_rpc::ErrorObject;
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ pub fn invalid_output(message: &str) -> ErrorObject {
 pub fn handler_answer(answer: &Result<Vec<u8>, ErrorObject>, limit: usize) -> Handler {
     let bytes = match answer {
         Ok(bytes) => bytes,
-        Err(error) => return Handler::Failed(Some(error.clone())),
+        Err(error) => return Handler::Failed(Some(error.clone().cut(PAYLOAD))),
     };
     // AWS: what cannot be understood is the end, since the handler would only say it again.
     let wrong = |message: &str| {
@@ -28,8 +28,11 @@ pub fn handler_answer(answer: &Result<Vec<u8>, ErrorObject>, limit: usize) -> Ha
     };
     let answer: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let result: Option<Text> = answer["Result"].as_str().map(Into::into);
-    let error = updates::error(&answer["Error"]);
+    let error = ErrorObject::read(&answer["Error"]);
     match answer["Status"].as_str() {
+        _ if error.as_ref().is_some_and(|error| error.bytes() > PAYLOAD) => {
+            wrong(&format!("Error object size must be less than {PAYLOAD} bytes."))
+        }
         Some("SUCCEEDED") if error.is_some() => {
             wrong("Cannot provide an Error for SUCCEEDED status.")
         }

@@ -6,11 +6,25 @@ use lamplight_model::FunctionArn;
 use lamplight_rpc::{ExecutionArn, ExecutionFilter};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+/// Heads that are looked at for one part of a listing: meanwhile nothing else goes on.
+const LOOKED_AT: usize = 10_000;
+
+/// In a listing: the time of the start, and the id.
+pub type Place = (i64, Text);
+
+/// Which part of a listing.
+pub struct Part<'a> {
+    pub after: Option<&'a Place>,
+    /// The oldest first.
+    pub reverse: bool,
+    pub max: usize,
+}
+
 #[derive(Default)]
 pub struct Index {
     heads: HashMap<Text, (ExecutionArn, Head)>,
     /// By the time of their start.
-    by_function: BTreeMap<FunctionArn, BTreeSet<(i64, Text)>>,
+    by_function: BTreeMap<FunctionArn, BTreeSet<Place>>,
     names: HashMap<(FunctionArn, Text), Text>,
     timers: BTreeSet<(i64, Text)>,
     armed: HashMap<Text, i64>,
@@ -94,26 +108,34 @@ impl Index {
         ids.filter_map(|(_, id)| Some(self.heads.get(id)?.0.clone())).collect()
     }
 
-    /// The newest first, or the oldest, those after the place `after`.
-    pub fn list<'a>(
-        &'a self,
+    /// The newest first, or the oldest, and where the next part is after, if there may be more. A
+    /// part without any is none the less not the last: only so many are looked at for it.
+    pub fn list(
+        &self,
         function: &FunctionArn,
-        filter: &'a ExecutionFilter,
-        after: Option<&(i64, Text)>,
-        oldest_first: bool,
-    ) -> Box<dyn Iterator<Item = &'a (ExecutionArn, Head)> + 'a> {
-        let Some(listed) = self.by_function.get(function) else {
-            return Box::new(std::iter::empty());
-        };
+        filter: &ExecutionFilter,
+        part: &Part<'_>,
+    ) -> (Vec<&(ExecutionArn, Head)>, Option<Place>) {
         use std::ops::Bound::{Excluded, Unbounded};
-        let ids: Box<dyn Iterator<Item = &(i64, Text)>> = match (after, oldest_first) {
+        let Some(listed) = self.by_function.get(function) else { return (Vec::new(), None) };
+        let places: Box<dyn Iterator<Item = &Place>> = match (part.after, part.reverse) {
             (None, true) => Box::new(listed.iter()),
             (None, false) => Box::new(listed.iter().rev()),
             (Some(after), true) => Box::new(listed.range((Excluded(after.clone()), Unbounded))),
             (Some(after), false) => Box::new(listed.range(..after.clone()).rev()),
         };
-        let heads = ids.filter_map(|(_, id)| self.heads.get(id));
-        Box::new(heads.filter(|(arn, head)| matches(arn, head, filter)))
+        let (mut found, mut last) = (Vec::new(), None);
+        for (looked, place) in places.enumerate() {
+            let head = self.heads.get(&place.1);
+            let head = head.filter(|(arn, head)| matches(arn, head, filter));
+            let full = head.is_some() && found.len() >= part.max;
+            if full || looked >= LOOKED_AT {
+                return (found, last);
+            }
+            found.extend(head);
+            last = Some(place.clone());
+        }
+        (found, None)
     }
 }
 
@@ -124,4 +146,42 @@ fn matches(arn: &ExecutionArn, head: &Head, filter: &ExecutionFilter) -> bool {
         && (statuses.is_empty() || statuses.iter().any(|status| status == head.status.name()))
         && started_after.is_none_or(|after| head.started > after)
         && started_before.is_none_or(|before| head.started < before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{arn, head};
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_listing_takes_only_so_long() {
+        let mut index = Index::default();
+        let all = LOOKED_AT * 2 + 5;
+        for at in 0..all {
+            let mut arn = arn();
+            arn.id = format!("{at:06}").into();
+            index.put(&arn, &head());
+        }
+        let nobody = ExecutionFilter { name: Some("nobody".to_owned()), ..Default::default() };
+        for reverse in [true, false] {
+            let (mut after, mut parts) = (None, 0);
+            loop {
+                let part = Part { after: after.as_ref(), reverse, max: 10 };
+                let (found, next) = index.list(&arn().function, &nobody, &part);
+                assert!(found.is_empty());
+                parts += 1;
+                match next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+            assert_eq!(parts, 3);
+        }
+        let part = Part { after: None, reverse: true, max: all };
+        let (found, next) = index.list(&arn().function, &ExecutionFilter::default(), &part);
+        assert_eq!(
+            (found.len(), next.unwrap().1),
+            (LOOKED_AT, format!("{:06}", LOOKED_AT - 1).into())
+        );
+    }
 }

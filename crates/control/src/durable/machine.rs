@@ -65,6 +65,9 @@ pub struct Invocation {
     pub answer: Result<Vec<u8>, ErrorObject>,
 }
 
+/// How a chained invoke ended.
+pub type Ended = (End, Option<Text>, Option<ErrorObject>);
+
 /// See the module.
 pub struct Machine {
     pub arn: ExecutionArn,
@@ -73,6 +76,9 @@ pub struct Machine {
     running: Option<Running>,
     /// Chained invokes that are on their way.
     called: HashSet<Text>,
+    /// Those that are executions of their own, which tell their end by themselves. After a restart
+    /// they are called again, and found to be there.
+    handed: HashSet<Text>,
     told: bool,
     /// Not to be invoked before, because the server could not do it.
     held: Option<(i64, u32)>,
@@ -81,8 +87,9 @@ pub struct Machine {
 impl Machine {
     pub fn new(arn: ExecutionArn, head: Head) -> Self {
         let told = !head.status.is_open();
-        let (state, called) = (State::default(), HashSet::new());
-        Self { arn, head, state, running: None, called, told, held: None }
+        let (called, handed) = (HashSet::new(), HashSet::new());
+        let state = State::default();
+        Self { arn, head, state, running: None, called, handed, told, held: None }
     }
 
     /// Takes over facts that are being written down.
@@ -119,6 +126,7 @@ impl Machine {
     /// When it has to be looked at next.
     pub fn wake(&self) -> i64 {
         match self.state.outcome {
+            _ if self.is_doomed() => 0,
             Some(_) => self.head.due,
             None => self.next(self.running.is_none()),
         }
@@ -136,7 +144,11 @@ impl Machine {
 
     /// Nothing goes on that would be lost with what is in memory.
     pub fn is_idle(&self) -> bool {
-        self.running.is_none() && self.called.is_empty()
+        self.running.is_none() && (self.called.is_empty() || self.is_ended())
+    }
+
+    fn is_doomed(&self) -> bool {
+        self.head.status == Status::Deleting
     }
 
     pub fn is_ended(&self) -> bool {
@@ -149,13 +161,26 @@ impl Machine {
         Some(Finished { succeeded: outcome.end == End::Succeeded, result, error })
     }
 
+    /// How its end is that of the chained invoke which it was started by.
+    pub fn as_chained(&self) -> Option<Ended> {
+        let outcome = self.state.outcome.clone()?;
+        Some(match outcome.end {
+            End::TimedOut => {
+                let message =
+                    format!("CHAINED_INVOKE timed out after {} seconds.", self.head.timeout);
+                (outcome.end, None, Some(ErrorObject::new("ChainedInvoke.Timeout", message)))
+            }
+            end => (end, outcome.result, outcome.error),
+        })
+    }
+
     fn result_limit(&self) -> usize {
         if self.head.synchronous { SYNCHRONOUS_RESULT } else { checkpoint::PAYLOAD }
     }
 
     /// What has happened by itself until now.
     pub fn due(&self, now: i64) -> Vec<Fact> {
-        if self.is_ended() {
+        if self.is_ended() || self.is_doomed() {
             return Vec::new();
         }
         if self.state.timeout_at(self.head.timeout) <= now {
@@ -206,18 +231,26 @@ impl Machine {
             }
             return wishes;
         }
+        if self.is_doomed() {
+            return wishes;
+        }
         for (operation, chained) in self.state.open_chained() {
-            if self.called.insert(operation.id.clone()) {
+            if !self.handed.contains(&operation.id) && self.called.insert(operation.id.clone()) {
                 wishes.push(Wish::Call(operation.id.clone(), Box::new(chained.clone())));
             }
         }
-        let ready = self.running.is_none() && self.state.after.owed && !self.state.is_paused();
-        if ready && self.next(true) <= now {
+        if self.is_ready(now) {
             let request_id = id();
             let payload = self.begin(&request_id);
             wishes.push(Wish::Invoke { request_id, payload });
         }
         wishes
+    }
+
+    /// Whether it has to be invoked.
+    fn is_ready(&self, now: i64) -> bool {
+        let free = self.running.is_none() && !self.is_ended();
+        free && self.state.after.owed && !self.state.is_paused() && self.next(true) <= now
     }
 
     /// The event of a new invocation.
@@ -371,7 +404,10 @@ impl Machine {
         if open && self.state.pause.as_ref().is_some_and(|pause| pause.since.is_none()) {
             facts.push(Fact::Paused);
         }
-        facts
+        match checkpoint::beyond(&self.state, 0, &facts) {
+            Some(end) => vec![completed(None, after(false)), end],
+            None => facts,
+        }
     }
 
     fn is_running(&self, request_id: &str) -> bool {
@@ -401,6 +437,13 @@ impl Machine {
         self.running = None;
     }
 
+    /// No invocation may begin now; one that has to is put off.
+    pub fn hold_back(&mut self, now: i64) {
+        if self.is_ready(now) {
+            self.hold(now);
+        }
+    }
+
     /// The function could not be called for this invocation.
     pub fn not_called(&mut self, request_id: &str, now: i64) {
         if self.is_running(request_id) {
@@ -411,19 +454,24 @@ impl Machine {
     /// The chained invoke of `id` has to be made again, if at all.
     pub fn uncalled(&mut self, id: &str) {
         self.called.remove(id);
+        self.handed.remove(id);
     }
 
-    pub fn chained_ended(
-        &self,
-        id: &Text,
-        ended: (End, Option<Text>, Option<ErrorObject>),
-    ) -> Vec<Fact> {
+    /// The chained invoke of `id` is an execution that goes on without this one.
+    pub fn handed_over(&mut self, id: &str) {
+        self.handed.extend(self.called.take(id));
+    }
+
+    pub fn chained_ended(&self, id: &Text, ended: Ended) -> Vec<Fact> {
         let open = self.state.open_chained().any(|(operation, _)| operation.id == *id);
         if self.is_ended() || !open {
             return Vec::new();
         }
         let (end, result, error) = ended;
-        vec![Fact::OperationEnded { id: id.clone(), end, result, error, replay_children: false }]
+        let (id, error) = (id.clone(), error.map(|error| error.cut(checkpoint::PAYLOAD)));
+        let fact = Fact::OperationEnded { id, end, result, error, replay_children: false };
+        let facts = vec![fact];
+        checkpoint::beyond(&self.state, 0, &facts).map_or(facts, |end| vec![end])
     }
 
     pub fn stop(&self, error: Option<ErrorObject>) -> Vec<Fact> {
@@ -452,7 +500,16 @@ impl Machine {
         if self.running.is_none() {
             facts.push(Fact::Paused);
         }
-        Ok(facts)
+        // Whoever has paused may resume, so this bounds both.
+        self.room_for(facts)
+    }
+
+    /// `facts` that somebody outside asks for. The handler has to have room for what it makes of it.
+    fn room_for(&self, facts: Vec<Fact>) -> Result<Vec<Fact>, DurableError> {
+        match checkpoint::fits(&self.state, &facts) {
+            true => Ok(facts),
+            false => Err(DurableError::Invalid(checkpoint::too_much())),
+        }
     }
 
     pub fn resume(&self, request: &PauseRequest) -> Result<Vec<Fact>, DurableError> {
@@ -503,14 +560,7 @@ impl Machine {
                 _ => Fact::Heartbeat { id },
             },
         };
-        // The handler has to have room for what it makes of it.
-        if self.state.bytes + fact.bytes() > checkpoint::STORED {
-            return Err(DurableError::Invalid(format!(
-                "The execution stores more than {} bytes.",
-                checkpoint::STORED
-            )));
-        }
-        Ok(vec![fact])
+        self.room_for(vec![fact])
     }
 
     pub fn callback_id(&self, operation: &str) -> String {

@@ -7,7 +7,7 @@ use super::checkpoint::{Callee, Resolved};
 use super::driver;
 use super::facts::{Entry, Fact, Text};
 use super::index::Index;
-use super::machine::{Machine, Wish};
+use super::machine::{Ended, Machine, Wish};
 use super::tables::{self, Head, Parent, Status};
 use super::updates;
 use crate::catalog::locks::Locks;
@@ -31,13 +31,19 @@ const FACTS_IN_MEMORY: u64 = 1024 * 1024 * 1024;
 /// How a target of a chained invoke is found.
 pub type Resolve<'a> = &'a dyn Fn(&updates::Target) -> Result<Resolved, DurableError>;
 
-/// How a function is found.
-pub type Find = dyn Fn(&FunctionRef) -> Result<Arc<Target>, CatalogError> + Send + Sync;
+/// How a function is found that is called for a tenant, or for none.
+pub type Find =
+    dyn Fn(&FunctionRef, Option<&str>) -> Result<Arc<Target>, CatalogError> + Send + Sync;
+
+/// The trace id of a chained invoke, with the calls that led to it: from the one that is asked for,
+/// that of the execution, and the function which calls.
+pub type Trace = dyn Fn(Option<&str>, Option<&str>, &FunctionArn) -> String + Send + Sync;
 
 /// What executions need of others, once they are there.
 pub struct Ways {
     /// What a call runs.
     pub resolve: Box<Find>,
+    pub trace: Box<Trace>,
     pub invoker: Arc<dyn Invoker>,
 }
 
@@ -62,7 +68,8 @@ pub struct Core {
     cells: Mutex<HashMap<Text, Arc<Cell>>>,
     waiting: Mutex<HashMap<Text, Vec<oneshot::Sender<Finished>>>>,
     names: Locks<(FunctionArn, Text)>,
-    bytes: AtomicU64,
+    /// Of facts that are in memory.
+    pub bytes: AtomicU64,
     /// What `bytes` may grow to.
     pub room: AtomicU64,
     nudge: Notify,
@@ -174,7 +181,7 @@ impl Core {
             let answer = core.act_on(&mut slot, &arn, decide, reply).await;
             core.leave(&mut slot);
             drop(slot);
-            core.forget_cell(&arn.id, &cell);
+            core.forget_cell(&arn.id, cell);
             answer
         })
         .await
@@ -238,7 +245,9 @@ impl Core {
         let head = self.head(arn)?;
         let bytes = head.bytes;
         let others = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let read = match others.saturating_add(bytes) <= self.room.load(Ordering::Relaxed) {
+        let room = self.room.load(Ordering::Relaxed);
+        // However large it is, alone it is let in: else nobody could read, stop or delete it.
+        let read = match others == 0 || others.saturating_add(bytes) <= room {
             true => tables::facts(&*self.meta, arn, &head).await.map_err(unavailable),
             false => Err(DurableError::Throttled),
         };
@@ -252,10 +261,21 @@ impl Core {
         Ok(Loaded { machine, bytes })
     }
 
-    /// Of facts that are in memory.
-    #[cfg(test)]
-    pub fn held(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+    /// How an execution ended that another one has started. Nothing happens to it here.
+    pub async fn outcome(&self, arn: &ExecutionArn) -> Result<Option<Ended>, DurableError> {
+        let cell = self.cell(&arn.id);
+        let slot = cell.lock().await;
+        let outcome = match &*slot {
+            Some(loaded) => Ok(loaded.machine.as_chained()),
+            None => self.read(arn).await.map(|loaded| {
+                let outcome = loaded.machine.as_chained();
+                self.drop_loaded(&mut Some(loaded));
+                outcome
+            }),
+        };
+        drop(slot);
+        self.forget_cell(&arn.id, cell);
+        outcome
     }
 
     /// Counts what is in memory, says when to look again, and does what is to be done.
@@ -264,8 +284,8 @@ impl Core {
         let more = machine.state.bytes.saturating_sub(*bytes);
         self.bytes.fetch_add(more, Ordering::Relaxed);
         *bytes += more;
-        if !self.is_open() && machine.is_idle() {
-            machine.hold(now);
+        if !self.is_open() {
+            machine.hold_back(now);
         }
         let wishes = machine.wishes(now, || self.env.random.uuid());
         let arn = machine.arn.clone();
@@ -294,8 +314,9 @@ impl Core {
                         // Whoever has gone away need not know.
                         let _ = waiting.send((*finished).clone());
                     }
-                    if let Some(parent) = machine.head.parent.clone() {
-                        self.env.tasks.spawn(driver::tell_parent(core, arn, parent));
+                    let parent = machine.head.parent.clone();
+                    if let Some((parent, ended)) = parent.zip(machine.as_chained()) {
+                        self.env.tasks.spawn(driver::tell_parent(core, parent, ended));
                     }
                 }
             }
@@ -319,11 +340,14 @@ impl Core {
         }
     }
 
-    fn forget_cell(&self, id: &Text, cell: &Arc<Cell>) {
+    fn forget_cell(&self, id: &Text, cell: Arc<Cell>) {
         let mut cells = locked(&self.cells);
-        // Ours and that of the map; more is somebody who waits for it.
-        let alone = Arc::strong_count(cell) == 2;
-        if alone && cell.try_lock().is_ok_and(|slot| slot.is_none()) {
+        // Given back here, so that of all who let go at the same time the last one is alone with it.
+        drop(cell);
+        let unused = cells.get(id).is_some_and(|cell| {
+            Arc::strong_count(cell) == 1 && cell.try_lock().is_ok_and(|slot| slot.is_none())
+        });
+        if unused {
             cells.remove(id);
         }
     }
@@ -404,7 +428,7 @@ impl Core {
             core.follow(loaded, now);
             core.leave(&mut slot);
             drop(slot);
-            core.forget_cell(&id, &cell);
+            core.forget_cell(&id, cell);
             Ok(())
         })
         .await
@@ -423,7 +447,7 @@ impl Core {
             core.index().put(&arn, &head);
             core.arm(&arn.id, 0);
             drop(slot);
-            core.forget_cell(&arn.id, &cell);
+            core.forget_cell(&arn.id, cell);
             Ok(())
         })
         .await
@@ -441,7 +465,7 @@ impl Core {
             // Its senders go, and with them whoever still waited.
             locked(&core.waiting).remove(&arn.id);
             drop(slot);
-            core.forget_cell(&arn.id, &cell);
+            core.forget_cell(&arn.id, cell);
             Ok(())
         })
         .await
@@ -454,15 +478,13 @@ impl Core {
         target: &updates::Target,
     ) -> Result<Resolved, DurableError> {
         let function = read_function(arn, &target.function)?;
-        let found = match (self.ways()?.resolve)(&function) {
+        let found = match (self.ways()?.resolve)(&function, target.tenant.as_deref()) {
             Ok(found) => found,
             Err(CatalogError::NotFound(_)) => {
                 let name = function.function.qualified(&function.qualifier_or_latest());
                 return Ok(Err(not_found(&name)));
             }
-            Err(error) => {
-                return Ok(Err(ErrorObject::new("ResourceConflictException", error.to_string())));
-            }
+            Err(error) => return Ok(Err(driver::invoke_error(&error.into()))),
         };
         let version: Text = found.version.to_string().into();
         if found.durable.is_none() {

@@ -96,7 +96,7 @@ impl Update {
                 _ => return None,
             },
             payload: text("Payload"),
-            error: value.get("Error").and_then(error),
+            error: value.get("Error").and_then(ErrorObject::read),
             replay_children: options("ContextOptions")
                 .is_some_and(|options| options["ReplayChildren"] == true),
             delay: number(options("StepOptions"), "NextAttemptDelaySeconds"),
@@ -118,17 +118,4 @@ impl Update {
 
 fn text(value: &Value) -> Option<Text> {
     Some(value.as_str()?.into())
-}
-
-/// An `ErrorObject` of the model. What is not of its shape is left out.
-pub fn error(value: &Value) -> Option<ErrorObject> {
-    let members = value.as_object()?;
-    let member = |name: &str| members.get(name).and_then(text);
-    let lines = |lines: &Value| Some(lines.as_array()?.iter().filter_map(text).collect());
-    Some(ErrorObject {
-        error_message: member("ErrorMessage"),
-        error_type: member("ErrorType"),
-        error_data: member("ErrorData"),
-        stack_trace: members.get("StackTrace").and_then(lines),
-    })
 }

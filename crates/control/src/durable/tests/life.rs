@@ -304,3 +304,42 @@ fn a_function_that_cannot_be_called_is_called_later() {
     }
     assert_eq!(driven.machine.state.after.failures, 0);
 }
+
+#[test]
+fn whoever_waits_for_another_execution_is_idle() {
+    let mut driven = Driven::new();
+    let options = json!({ "ChainedInvokeOptions": { "FunctionName": "durable:1" } });
+    driven.checkpoint(json!([with(update("c", "CHAINED_INVOKE", "START"), options)])).unwrap();
+    driven.pending();
+    assert!(!driven.machine.is_idle());
+    driven.machine.handed_over("c");
+    assert!(driven.machine.is_idle());
+    assert!(driven.follow().is_empty());
+    // It has ended while it was handed over: that is not known to it any more.
+    driven.machine.uncalled("c");
+    driven.machine.handed_over("c");
+    assert!(matches!(&driven.follow()[..], [Wish::Call(..)]));
+    // After its end nothing of a call matters.
+    driven.act(|machine, _| Ok(machine.stop(None))).unwrap();
+    assert!(driven.machine.is_idle());
+}
+
+#[test]
+fn where_there_is_no_room_nobody_is_invoked_whatever_else_goes_on() {
+    let mut driven = Driven::new();
+    let options = json!({ "ChainedInvokeOptions": { "FunctionName": "known" } });
+    let call = with(update("c", "CHAINED_INVOKE", "START"), options);
+    driven.checkpoint(json!([call, wait("w", 10)])).unwrap();
+    driven.pending();
+    driven.now += 10_000;
+    driven.act(|_, _| Ok(Vec::new())).unwrap();
+    driven.machine.hold_back(driven.now);
+    // To be looked at again does not put it off for longer.
+    driven.machine.hold_back(driven.now);
+    assert!(!driven.machine.is_idle());
+    assert!(!is_invoked(&driven.follow()));
+    assert!(is_invoked(&driven.later(1)));
+    // One that goes on is not touched.
+    driven.machine.hold_back(driven.now);
+    driven.checkpoint(json!([])).unwrap();
+}

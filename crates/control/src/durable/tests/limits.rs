@@ -40,6 +40,68 @@ fn an_execution_that_stores_too_much_has_failed() {
 }
 
 #[test]
+fn what_handlers_fail_of_is_bounded() {
+    let huge = "x".repeat(6 * PAYLOAD);
+    let mut driven = Driven::new();
+    driven.answer(Err(&huge));
+    assert_eq!(driven.status(), "RUNNING");
+    assert!(driven.machine.state.bytes < PAYLOAD as u64 + 4096);
+    for status in ["FAILED", "RETRY"] {
+        let mut driven = Driven::new();
+        driven.answer(Ok(json!({ "Status": status, "Error": { "ErrorMessage": huge } })));
+        let error = driven.machine.finished().unwrap().error.unwrap();
+        let text = "Error object size must be less than 1048576 bytes.";
+        assert_eq!(error, ErrorObject::new("InvalidParameterValueException", text));
+    }
+}
+
+fn chained(n: u64) -> Value {
+    let options = json!({ "ChainedInvokeOptions": { "FunctionName": "known" } });
+    with(update(&format!("c{n}"), "CHAINED_INVOKE", "START"), options)
+}
+
+fn assert_full(driven: &Driven) {
+    let error = driven.machine.finished().unwrap().error.unwrap();
+    assert_eq!(error.error_type.as_deref(), Some("ServiceQuotaExceededException"));
+    assert!(driven.machine.state.bytes < STORED + 4096);
+}
+
+#[test]
+fn what_comes_of_calls_counts_like_what_is_checkpointed() {
+    let mut driven = Driven::new();
+    let all = STORED / PAYLOAD as u64 + 1;
+    driven.checkpoint(Value::Array((0..all).map(chained).collect())).unwrap();
+    let result: crate::durable::facts::Text = "x".repeat(PAYLOAD).into();
+    for n in 0..all {
+        let ended = (crate::durable::facts::End::Succeeded, Some(result.clone()), None);
+        let id = format!("c{n}").into();
+        driven.act(|machine, _| Ok(machine.chained_ended(&id, ended))).unwrap();
+    }
+    assert_full(&driven);
+}
+
+#[test]
+fn invocations_count_as_well() {
+    let mut driven = Driven::new();
+    let error = "x".repeat(PAYLOAD / 2);
+    let mut invocations = 0;
+    while driven.status() == "RUNNING" {
+        // One that works in between makes failures start anew.
+        driven.answer(Err(&error));
+        driven.later(1);
+        let wait = json!({ "WaitOptions": { "WaitSeconds": 1 } });
+        let wait = with(update(&format!("w{invocations}"), "WAIT", "START"), wait);
+        if driven.checkpoint(json!([wait])).is_ok() {
+            driven.pending();
+            driven.later(1);
+        }
+        invocations += 1;
+        assert!(invocations < 1000);
+    }
+    assert_full(&driven);
+}
+
+#[test]
 fn pages_have_all_of_the_state_once() {
     let mut driven = Driven::new();
     let steps = (0..25).map(|n| update(&format!("s{n}"), "STEP", "SUCCEED")).collect();

@@ -1,5 +1,6 @@
 //! Executions in memory, and over the in-memory store.
 
+mod chained;
 mod life;
 mod limits;
 mod random;
@@ -10,7 +11,7 @@ use super::facts::Fact;
 use super::machine::{Invocation, Machine, Wish};
 use super::show;
 use super::tables::{Head, Status};
-use super::updates::{self, Update};
+use super::updates::Update;
 use lamplight_rpc::{DurableError, ErrorObject, ExecutionArn};
 use serde_json::{Map, Value, json};
 
@@ -200,16 +201,4 @@ pub fn with(mut update: Value, more: Value) -> Value {
 
 pub fn is_invoked(wishes: &[Wish]) -> bool {
     wishes.iter().any(|wish| matches!(wish, Wish::Invoke { .. }))
-}
-
-#[test]
-fn errors_are_read_in_the_shape_of_the_model_only() {
-    let error = updates::error(&json!({ "ErrorMessage": "m", "StackTrace": ["a", 1, "b"] }));
-    let error = error.unwrap();
-    assert_eq!(
-        serde_json::to_value(&error).unwrap(),
-        json!({ "ErrorMessage": "m", "StackTrace": ["a", "b"] })
-    );
-    assert_eq!(error.bytes(), 3);
-    assert_eq!(updates::error(&json!("text")), None);
 }

@@ -135,8 +135,7 @@ fn pause_request(request: &Request<'_>) -> PauseRequest {
 }
 
 fn error(request: &Request<'_>) -> Option<ErrorObject> {
-    let given = request.input.get("Error").filter(|error| !error.is_null())?;
-    serde_json::from_value(given.clone()).ok()
+    request.input.get("Error").and_then(ErrorObject::read)
 }
 
 fn seconds(millis: i64) -> f64 {
