@@ -166,13 +166,41 @@ def test_configuration_that_is_wrong(tmp_path):
     assert "oil" in done.stderr
 
 
-def test_a_list_that_nobody_reads_to_its_end(tmp_path):
+def unread(*words):
+    """Runs a command whose output nobody reads."""
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "wb") as closed:
-        done = subprocess.run(
-            [place.binary(), "runtime", "list", "--data-dir", str(tmp_path)],
-            env=clean_environment(), stdout=closed, stderr=subprocess.PIPE, text=True,
-            timeout=60, check=False,
+        return subprocess.run(
+            [place.binary(), *words], env=clean_environment(), stdin=subprocess.DEVNULL,
+            stdout=closed, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
         )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "words", [["version"], ["doctor"], ["runtime", "list"], ["runtime", "list", "provided.al2023"]]
+)
+def test_nobody_has_to_read_what_is_said(words):
+    assert (unread(*words).stderr, unread(*words).returncode) == ("", run(*words).returncode)
+
+
+def test_nobody_has_to_read_what_a_server_tells(server):
+    for words in (["env"], ["events", "list"]):
+        done = unread(*words, "--data-dir", server.data_dir)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_nobody_has_to_read_the_demo(tmp_path):
+    done = unread("demo", "--once", "--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0",
+                  "--isolation", place.isolation())  # fmt: skip
+    assert done.returncode == 0 and "panicked" not in done.stderr, done.stderr
+
+
+def test_a_full_disk_is_no_success():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [place.binary(), "version"], env=clean_environment(), stdin=subprocess.DEVNULL,
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode != 0 and "panicked" not in done.stderr
+    assert done.stderr.startswith("lamplight: ")

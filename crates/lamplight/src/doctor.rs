@@ -1,6 +1,7 @@
 //! `lamplight doctor`: what this machine can do, in words, and how to get what is missing.
 
 use crate::args::RuntimePlace;
+use crate::output::say;
 use crate::runtime;
 use anyhow::Result;
 use lamplight_sandbox::{Check, Mode, Severity};
@@ -10,42 +11,42 @@ use std::process::ExitCode;
 pub async fn run(place: &RuntimePlace) -> Result<ExitCode> {
     let checks = lamplight_sandbox::preflight();
     let modes = lamplight_sandbox::modes(&checks);
-    println!("Isolation");
+    say!("Isolation")?;
     for check in &checks {
-        println!("{}", line(check));
+        say!("{}", line(check))?;
     }
     for (mode, name) in [(Mode::Namespaces, "namespaces"), (Mode::Process, "process")] {
         let verdict = if modes.contains(&mode) { "can" } else { "cannot" };
-        println!("  This machine {verdict} run isolation \"{name}\".");
+        say!("  This machine {verdict} run isolation \"{name}\".")?;
     }
-    println!("\nRuntimes");
+    say!("\nRuntimes")?;
     let found = runtime::discover(place).await?;
     let listing = found.listing();
     for listed in &listing {
         match &listed.problem {
             None => {
                 let (path, version) = (listed.path.display(), &listed.version);
-                println!("  {:<14} {version:<9} {path}", listed.identifier);
+                say!("  {:<14} {version:<9} {path}", listed.identifier)?;
             }
-            Some(problem) => println!("  {:<14} cannot be used: {problem}", listed.identifier),
+            Some(problem) => say!("  {:<14} cannot be used: {problem}", listed.identifier)?,
         }
     }
     for (identifier, installed) in found.installed() {
         match installed {
-            Ok(record) => println!("  {identifier:<14} installed {}", record.describe()),
-            Err(problem) => println!("  {identifier:<14} cannot be used: {problem}"),
+            Ok(record) => say!("  {identifier:<14} installed {}", record.describe())?,
+            Err(problem) => say!("  {identifier:<14} cannot be used: {problem}")?,
         }
     }
-    println!("  {:<14} {:<9} functions bring their own bootstrap", "provided.*", "");
+    say!("  {:<14} {:<9} functions bring their own bootstrap", "provided.*", "")?;
     for language in ["python3.13", "nodejs22.x"] {
         let prefix = language.trim_end_matches(|c: char| c.is_ascii_digit() || ".x".contains(c));
         if !listing.iter().any(|listed| listed.identifier.starts_with(prefix))
             && let Err(missing) = found.find(language)
         {
-            println!("  {missing}");
+            say!("  {missing}")?;
         }
     }
-    println!("  `lamplight runtime list` says it of every runtime.");
+    say!("  `lamplight runtime list` says it of every runtime.")?;
     let usable = modes.contains(&Mode::Namespaces);
     Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,6 +4,7 @@ use crate::args::EventsCommand;
 use crate::client::Client;
 use crate::credentials;
 use crate::data_dir::DataDir;
+use crate::output::say;
 use anyhow::{Result, bail};
 use http::Method;
 use lamplight_wire::percent;
@@ -16,14 +17,14 @@ pub async fn run(command: EventsCommand) -> Result<ExitCode> {
             let client = client(place.data_dir)?;
             let Some(stage) = stage else {
                 let queues = client.owner(Method::GET, "/_lamplight/events").await?;
-                print_all(&queues["Queues"]);
+                print_all(&queues["Queues"])?;
                 return Ok(ExitCode::SUCCESS);
             };
             let mut after = String::new();
             loop {
                 let path = format!("/_lamplight/events/{}{after}", stage.path());
                 let page = client.owner(Method::GET, &path).await?;
-                print_all(&page["Events"]);
+                print_all(&page["Events"])?;
                 let Some(next) = page["Next"].as_str() else { return Ok(ExitCode::SUCCESS) };
                 after = format!("?after={}", percent::encode(next));
             }
@@ -35,7 +36,7 @@ pub async fn run(command: EventsCommand) -> Result<ExitCode> {
                     "nothing is known of {id}: it is no event of this server, or it ended too long ago"
                 );
             }
-            print_all(&found["Events"]);
+            print_all(&found["Events"])?;
             Ok(ExitCode::SUCCESS)
         }
         EventsCommand::Retry { id, place } => {
@@ -61,13 +62,14 @@ async fn changed(client: &Client, method: Method, id: &str, what: &str) -> Resul
     if count == 0 {
         bail!("nothing of {id} is waiting");
     }
-    println!("{count} {what}");
+    say!("{count} {what}")?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// One line of JSON each, so that other tools can read it.
-fn print_all(values: &Value) {
+fn print_all(values: &Value) -> Result<()> {
     for value in values.as_array().into_iter().flatten() {
-        println!("{value}");
+        say!("{value}")?;
     }
+    Ok(())
 }

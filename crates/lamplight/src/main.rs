@@ -2,6 +2,8 @@
 //!
 //! This crate is arguments, configuration and wiring; what the server does is in the role crates.
 
+#![deny(clippy::print_stdout)] // See `output`.
+
 mod args;
 mod client;
 mod config;
@@ -10,6 +12,7 @@ mod data_dir;
 mod demo;
 mod doctor;
 mod events;
+mod output;
 mod runtime;
 mod serve;
 
@@ -40,14 +43,15 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(options) => block_on(serve::run(config::load(&options)?)),
         Command::Demo { serve, once } => block_on(demo::run(config::load(&serve)?, once)),
         Command::Env { data_dir } => {
-            print!("{}", credentials::exports(&data_dir::DataDir::new(data_dir)?)?);
+            let exports = credentials::exports(&data_dir::DataDir::new(data_dir)?)?;
+            output::write(format_args!("{exports}"))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Doctor { place } => block_on(doctor::run(&place)),
         Command::Runtime { command } => block_on(runtime::run(command)),
         Command::Events { command } => block_on(events::run(command)),
         Command::Version => {
-            println!("lamplight {}", env!("CARGO_PKG_VERSION"));
+            output::say!("lamplight {}", env!("CARGO_PKG_VERSION"))?;
             Ok(ExitCode::SUCCESS)
         }
     }

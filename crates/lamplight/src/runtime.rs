@@ -5,13 +5,13 @@
 use crate::args::{RuntimeCommand, RuntimePlace};
 use crate::config;
 use crate::data_dir::DataDir;
+use crate::output::say;
 use anyhow::{Context, Result, bail};
 use lamplight_env::Env;
 use lamplight_model::Runtime;
 use lamplight_remote::Registries;
 use lamplight_rpc::Images;
 use lamplight_worker::runtimes::{Installed, Installer, Runtimes};
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -29,10 +29,10 @@ pub async fn run(command: RuntimeCommand) -> Result<ExitCode> {
                 (None, Some(jars)) => install_jars(&installer, &name, &jars)?,
                 (None, None) => bail!("say --from REGISTRY/IMAGE, or for Java --jars DIRECTORY"),
             }
-            println!(
+            say!(
                 "New environments of {name} functions run on it; those that run already end in \
                  their own time."
-            );
+            )?;
             // Whether it serves may be up to the machine, too.
             explain(&name, &place).await
         }
@@ -40,7 +40,7 @@ pub async fn run(command: RuntimeCommand) -> Result<ExitCode> {
             if !installer(&place)?.remove(&name)? {
                 bail!("nothing is installed for {name}");
             }
-            println!("{name} is removed. Its files go when the server starts next.");
+            say!("{name} is removed. Its files go when the server starts next.")?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -51,20 +51,14 @@ async fn list(place: &RuntimePlace) -> Result<ExitCode> {
     let runtimes = discover(place).await?;
     let mut names = lamplight_wire::runtimes();
     names.sort_by_key(|name| sorting(name));
-    let mut text = String::new();
     for name in names {
-        let line = match runtimes.describe(name) {
-            Ok(with) => format!("  {name:<16} yes  {with}\n"),
-            Err(missing) => format!("  {name:<16} no   {}\n", missing.in_short()),
-        };
-        text.push_str(&line);
+        match runtimes.describe(name) {
+            Ok(with) => say!("  {name:<16} yes  {with}")?,
+            Err(missing) => say!("  {name:<16} no   {}", missing.in_short())?,
+        }
     }
-    text.push_str("\n`lamplight runtime list NAME` says how to get one that is missing.\n");
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads, `head` for one, has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        written => Ok(written.map(|()| ExitCode::SUCCESS)?),
-    }
+    say!("\n`lamplight runtime list NAME` says how to get one that is missing.")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Fails when functions of the runtime could not run.
@@ -72,11 +66,11 @@ async fn explain(name: &str, place: &RuntimePlace) -> Result<ExitCode> {
     check(name)?;
     Ok(match discover(place).await?.describe(name) {
         Ok(with) => {
-            println!("{name} runs with {with}");
+            say!("{name} runs with {with}")?;
             ExitCode::SUCCESS
         }
         Err(missing) => {
-            println!("{missing}");
+            say!("{missing}")?;
             ExitCode::FAILURE
         }
     })
@@ -91,11 +85,11 @@ async fn install_image(
     let env = Env::system();
     let access = config::registries(place.config.as_deref())?.access()?;
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-    println!("pulling {image}");
+    say!("pulling {image}")?;
     let pulled = Registries::new(&env, access).pull(image, architecture).await?;
     let names = (image, pulled.resolved.as_str());
     let record = installer.image(name, names, &pulled.bundle).await?;
-    println!("{name} is installed: {}", record.describe());
+    say!("{name} is installed: {}", record.describe())?;
     Ok(())
 }
 
@@ -105,7 +99,7 @@ fn install_jars(installer: &Installer, name: &str, jars: &Path) -> Result<()> {
         bail!("--jars is for Java alone; other runtimes are installed with --from REGISTRY/IMAGE");
     }
     let record = installer.jars(name, jars)?;
-    println!("{name} has its client: {}", record.describe());
+    say!("{name} has its client: {}", record.describe())?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::credentials::{Credentials, ENDPOINT};
 use crate::data_dir::DataDir;
+use crate::output::say;
 use anyhow::{Context, Result};
 use lamplight_control::catalog::{self, FunctionCatalog};
 use lamplight_control::counting::AccountCounting;
@@ -61,11 +62,9 @@ pub struct Server {
 pub async fn run(config: Config) -> Result<ExitCode> {
     let signals = Signals::listen()?;
     let server = Server::start(config).await?;
-    println!("listening on {}", server.url());
-    println!(
-        "for AWS tools:  eval \"$(lamplight env --data-dir {})\"",
-        server.data_dir.path().display()
-    );
+    if let Err(error) = server.introduce() {
+        tracing::warn!(%error, "standard output cannot be written");
+    }
     server.until_stopped(signals).await
 }
 
@@ -272,6 +271,16 @@ impl Server {
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Says how to reach it.
+    fn introduce(&self) -> std::io::Result<()> {
+        say!("listening on {}", self.url())?;
+        say!(
+            "for AWS tools:  eval \"$(lamplight env --data-dir {})\"",
+            self.data_dir.path().display()
+        )?;
+        Ok(())
     }
 
     /// Serves until a signal, or until the store fails.

@@ -4,6 +4,7 @@ mod example;
 
 use crate::client::Client;
 use crate::config::Config;
+use crate::output::say;
 use crate::serve::{Server, Signals};
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
@@ -17,23 +18,19 @@ const FUNCTION: &str = "hello";
 
 /// `lamplight demo`. With `once` the server ends after the example.
 pub async fn run(config: Config, once: bool) -> Result<ExitCode> {
-    let mode = config.mode;
+    let mode = format!("{:?}", config.mode).to_lowercase();
     let signals = Signals::listen()?;
     let server = Server::start(config).await?;
-    step(
-        "server",
-        &format!("{} (isolation: {})", server.url(), format!("{mode:?}").to_lowercase()),
-    );
-    let shown = show(&server).await;
+    let shown = show(&server, &mode, once).await;
     if once || shown.is_err() {
         server.stop().await;
         return shown.map(|()| ExitCode::SUCCESS);
     }
-    println!("\nThe server goes on running. Ctrl-C stops it and leaves nothing behind.");
     server.until_stopped(signals).await
 }
 
-async fn show(server: &Server) -> Result<()> {
+async fn show(server: &Server, mode: &str, once: bool) -> Result<()> {
+    step("server", &format!("{} (isolation: {mode})", server.url()))?;
     let client = Client {
         address: server.address,
         region: server.region.clone(),
@@ -44,14 +41,14 @@ async fn show(server: &Server) -> Result<()> {
     let first = call(&client, "first call", "a new sandbox").await?;
     call(&client, "second call", "the same sandbox, warm").await?;
 
-    println!("\nThe result:\n  {}", first.result);
-    println!("\nThe log of the first call, from the log group /aws/lambda/{FUNCTION}:");
+    say!("\nThe result:\n  {}", first.result)?;
+    say!("\nThe log of the first call, from the log group /aws/lambda/{FUNCTION}:")?;
     for line in logged(&client, &first.request_id).await? {
-        println!("  {}", shorten(&line));
+        say!("  {}", shorten(&line))?;
     }
     let event = server.write_example("s3-put.json", example::EVENT)?;
     let this = std::env::current_exe().unwrap_or_else(|_| "lamplight".into());
-    println!(
+    say!(
         "\nTry next, in another terminal:\n\
          \n  eval \"$({} env --data-dir {})\"\
          \n  aws lambda invoke --function-name {FUNCTION} --payload fileb://{} --log-type Tail out.json\
@@ -60,7 +57,10 @@ async fn show(server: &Server) -> Result<()> {
         this.display(),
         server.data_dir().display(),
         event.display(),
-    );
+    )?;
+    if !once {
+        say!("\nThe server goes on running. Ctrl-C stops it and leaves nothing behind.")?;
+    }
     Ok(())
 }
 
@@ -93,8 +93,7 @@ async fn deploy(client: &Client, example: &Example) -> Result<()> {
         }
     }
     let took = clock.instant() - started;
-    step("function", &format!("{FUNCTION}, {}, active after {:.0?}", example.runtime, took));
-    Ok(())
+    step("function", &format!("{FUNCTION}, {}, active after {:.0?}", example.runtime, took))
 }
 
 struct Called {
@@ -116,7 +115,7 @@ async fn call(client: &Client, name: &str, what: &str) -> Result<Called> {
         let value = reply.headers.get(name)?;
         Some(value.to_str().ok()?.to_owned())
     };
-    step(name, &format!("{:.1} ms ({what})", took.as_secs_f64() * 1000.0));
+    step(name, &format!("{:.1} ms ({what})", took.as_secs_f64() * 1000.0))?;
     Ok(Called { request_id: header("x-amzn-requestid").unwrap_or_default(), result })
 }
 
@@ -164,8 +163,9 @@ fn shorten(line: &str) -> String {
     }
 }
 
-fn step(name: &str, what: &str) {
-    println!("{name:>12}  {what}");
+fn step(name: &str, what: &str) -> Result<()> {
+    say!("{name:>12}  {what}")?;
+    Ok(())
 }
 
 impl Server {
