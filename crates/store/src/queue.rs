@@ -28,11 +28,11 @@ pub const ORDERED_SEARCH: usize = 20_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(pub i64);
 
-/// Proof of a lease: good until the message is leased again.
+/// Proof of a lease: good until the message is leased again, or is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Receipt {
     pub id: MessageId,
-    /// How often the message has been leased.
+    /// How often the message has been leased or moved.
     pub lease: i64,
 }
 
@@ -203,7 +203,8 @@ pub trait Queue: Send + Sync {
     /// All messages of this name in `queue` and below it. Reads through all of them.
     async fn find(&self, queue: &Key, name: &str) -> Result<Vec<Message>, StoreError>;
 
-    /// Those of `queue` and of the queues below it that are not empty, by name.
+    /// Those of `queue` and of the queues below it that are not empty, by name. Leaves out what has
+    /// a damaged name.
     async fn depths(&self, queue: &Key, now: Timestamp) -> Result<Vec<Depth>, StoreError>;
 
     /// When the next message can be given out: of one that is leased, when its lease runs out.

@@ -183,7 +183,8 @@ pub(super) struct State {
 impl State {
     /// Of a message that leaves the queue in which it was received.
     pub(super) fn moving(message: &Leased, dead_from: Option<String>) -> Bytes {
-        let state = Self { v: 1, dead_from, before: message.receipt.lease };
+        // The move itself counts as one.
+        let state = Self { v: 1, dead_from, before: message.receipt.lease + 1 };
         Bytes::from(serde_json::to_vec(&state).unwrap_or_default())
     }
 

@@ -150,13 +150,17 @@ async fn moves(queue: &dyn Queue) {
         Step::Put(to.clone(), NewMessage { due: at(9), ..message("beside") }),
     ];
     queue.apply(steps, at(1)).await.unwrap();
+    let stale = held[0].receipt;
+    let late = Step::Retry { receipt: stale, due: at(0), state: None };
+    let lost = Err(StoreError::LeaseLost(stale.id));
+    assert_eq!(queue.apply(vec![late], at(1)).await, lost, "it has gone on without its holder");
     assert_eq!(queue.peek(&from, None, 9).await.unwrap(), []);
     assert_eq!(queue.lease(&to, ask(9, 30), at(6)).await.unwrap(), []);
     let there = queue.lease(&to, ask(9, 30), at(9)).await.unwrap();
     assert_eq!(names(&there), ["kept", "emptied", "beside"]);
     assert_eq!((&there[0].body[..], &there[0].state[..]), (&b"body of kept"[..], &b"moved"[..]));
     assert_eq!((&there[1].body[..], &there[1].state[..]), (&b""[..], &b"moved"[..]));
-    assert_eq!((there[0].receipt.lease, there[0].first_leased), (2, Some(at(0))));
+    assert_eq!((there[0].receipt.lease, there[0].first_leased), (3, Some(at(0))));
     assert_eq!(queue.expire(at(20)).await.unwrap(), 2);
     assert_eq!(names(&queue.peek(&to, None, 9).await.unwrap()), ["beside"]);
 }

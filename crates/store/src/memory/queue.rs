@@ -55,6 +55,7 @@ impl State {
                 row.expires = moved.expires;
                 let message = &mut row.message;
                 (message.due, message.leased) = (moved.due, false);
+                message.receipt.lease += 1;
                 (message.queue, message.state) = (moved.queue, moved.state);
                 if !moved.keep_body {
                     message.body = Bytes::new();

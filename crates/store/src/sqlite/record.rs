@@ -44,8 +44,24 @@ fn checked(raw: Raw) -> Result<Entry, StoreError> {
     Ok(Entry { key, rev: raw.rev, body: Bytes::from(raw.body) })
 }
 
+/// Whether a value is not of the type of its column: above all text that is no text. SQLite itself
+/// does not notice.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    matches!(
+        error,
+        Error::FromSqlConversionFailure(..)
+            | Error::InvalidColumnType(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::Utf8Error { .. }
+    )
+}
+
 pub(super) fn read_error(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
+        _ if is_damage(&error) => {
+            StoreError::Damaged { what: "a record".to_owned(), detail: error.to_string() }
+        }
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
             StoreError::Damaged { what: "the database".to_owned(), detail: error.to_string() }
         }

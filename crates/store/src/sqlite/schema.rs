@@ -1,6 +1,7 @@
 //! The tables and their migrations: forward only, all in one transaction, counted in
 //! `PRAGMA user_version`.
 
+use super::writer::{mended, wants_mending};
 use crate::OpenError;
 use rusqlite::Connection;
 use std::fs::File;
@@ -169,12 +170,17 @@ fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
     let todo = MIGRATIONS.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default();
     if todo.is_empty() {
         // Names that nothing has come for since: functions and queues come and go.
-        connection.execute(
-            "DELETE FROM queue WHERE NOT EXISTS (SELECT 1 FROM message WHERE queue = queue.id) \
-             AND NOT EXISTS (SELECT 1 FROM dedup WHERE queue = queue.id)",
-            [],
-        )?;
-        return Ok(());
+        let sweep = || {
+            connection.execute_batch(
+                "DELETE FROM queue WHERE NOT EXISTS (SELECT 1 FROM message WHERE queue = queue.id) \
+                 AND NOT EXISTS (SELECT 1 FROM dedup WHERE queue = queue.id)",
+            )
+        };
+        return match sweep() {
+            // It matters too little to stop the server.
+            Err(error) if wants_mending(&error) && mended(connection) => Ok(()),
+            swept => swept,
+        };
     }
     let txn = connection.transaction()?;
     for migration in todo {

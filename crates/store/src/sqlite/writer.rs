@@ -97,6 +97,8 @@ pub(super) struct Writer {
 enum Severity {
     /// Rolled back; the next transaction may work.
     Passing(String),
+    /// An index has not what its table has: it can be made again out of the table.
+    Index(String),
     /// What is on the disk is unknown.
     Fatal(String),
 }
@@ -111,10 +113,28 @@ fn severity(error: &rusqlite::Error) -> Severity {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OutOfMemory) => {
             Severity::Passing(text)
         }
+        Some(ErrorCode::DatabaseCorrupt) if extended == Some(ffi::SQLITE_CORRUPT_INDEX) => {
+            Severity::Index(text)
+        }
+        _ if record::is_damage(error) => Severity::Passing(text),
         // Above all a failed sync: the kernel may have dropped the dirty pages, so a second sync
         // would "succeed" without them. Only a new start reads what is really there.
         _ => Severity::Fatal(text),
     }
+}
+
+/// Makes the indices again after damage to one of them, or to a value that is in one. The tables
+/// have checksums of their own.
+pub(super) fn mended(connection: &Connection) -> bool {
+    // Names that are there twice stop the first one.
+    let mended = ["REINDEX", "REINDEX message"].map(|sql| connection.execute_batch(sql));
+    tracing::error!(?mended, "an index of the store was damaged; all are made again");
+    mended.iter().any(Result::is_ok)
+}
+
+/// Whether an error says that [`mended`] is called for.
+pub(super) fn wants_mending(error: &rusqlite::Error) -> bool {
+    matches!(severity(error), Severity::Index(_))
 }
 
 /// As SQLite says that a sync has failed; only a fault on purpose comes this way.
@@ -179,7 +199,10 @@ impl Writer {
                     Severity::Passing(text) if rolled_back => {
                         (Some(StoreError::Unavailable(text)), Ok(()))
                     }
-                    Severity::Passing(text) | Severity::Fatal(text) => {
+                    Severity::Index(text) if rolled_back && mended(&self.connection) => {
+                        (Some(StoreError::Unavailable(text)), Ok(()))
+                    }
+                    Severity::Passing(text) | Severity::Index(text) | Severity::Fatal(text) => {
                         (Some(StoreError::Failed(text.clone())), Err(text))
                     }
                 }
@@ -309,7 +332,7 @@ impl Writer {
                 tracing::warn!(%reason, "the log of the store could not be folded in");
                 Ok(())
             }
-            Err(Severity::Fatal(reason)) => Err(reason),
+            Err(Severity::Index(reason) | Severity::Fatal(reason)) => Err(reason),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! How messages are read back.
 
-use crate::sqlite::record::{limit, read_error};
-use crate::{Depth, Key, Message, MessageId, Receipt, StoreError};
+use crate::sqlite::record::{is_damage, limit, read_error};
+use crate::{Depth, Key, KeyError, Message, MessageId, Receipt, StoreError};
 use bytes::Bytes;
 use lamplight_env::Timestamp;
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest as _, Sha256};
 
@@ -11,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Notices a flipped bit in what is never written again.
-pub fn sum(name: &str, body: &[u8]) -> i64 {
+pub fn sum(name: &[u8], body: &[u8]) -> i64 {
     let mut hash = Sha256::new();
     hash.update((name.len() as u64).to_le_bytes());
     hash.update(name);
@@ -20,7 +21,7 @@ pub fn sum(name: &str, body: &[u8]) -> i64 {
     i64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// The columns of [`raw`].
+/// The columns of [`read`].
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -32,65 +33,66 @@ macro_rules! select {
     };
 }
 
-/// A row as it is, before it is checked.
-struct Raw {
-    receipt: Receipt,
-    queue: String,
-    name: String,
-    body: Vec<u8>,
-    state: Vec<u8>,
-    group: Option<String>,
-    sent: i64,
-    first_leased: Option<i64>,
-    due: i64,
-    leased: bool,
-    sum: i64,
-    /// Of the body.
-    size: i64,
-}
-
-fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
-    Ok(Raw {
-        receipt: Receipt { id: MessageId(row.get(0)?), lease: row.get(1)? },
-        queue: row.get(2)?,
-        name: row.get(3)?,
-        body: row.get::<_, Option<_>>(4)?.unwrap_or_default(),
-        state: row.get(5)?,
-        group: row.get(6)?,
-        sent: row.get(7)?,
-        first_leased: row.get(8)?,
-        due: row.get(9)?,
-        leased: row.get(10)?,
-        sum: row.get(11)?,
-        size: row.get(12)?,
-    })
-}
-
-fn checked(raw: Raw) -> Result<Message, StoreError> {
-    let damaged = |detail: String| StoreError::Damaged {
-        what: format!("message {} ({})", raw.receipt.id.0, raw.name),
-        detail,
+/// `known` where the row was looked for by its queue: it then holds even where the name of the
+/// queue is damaged.
+fn read(row: &Row<'_>, known: Option<&Key>) -> rusqlite::Result<Result<Message, StoreError>> {
+    let id = MessageId(row.get(0)?);
+    let damaged = |detail: String| {
+        let what = format!("message {}", id.0);
+        Ok(Err(StoreError::Damaged { what, detail }))
     };
-    if i64::try_from(raw.body.len()) != Ok(raw.size) || sum(&raw.name, &raw.body) != raw.sum {
-        return Err(damaged("its checksum does not match; restore a backup".to_owned()));
+    let (message, [expected, size]) = match columns(row, id, known) {
+        Ok(read) => read,
+        Err(error) if is_damage(&error) => return damaged(error.to_string()),
+        Err(error) => return Err(error),
+    };
+    let whole = i64::try_from(message.body.len()) == Ok(size);
+    if !whole || sum(message.name.as_bytes(), &message.body) != expected {
+        return damaged("its checksum does not match; restore a backup".to_owned());
     }
-    let queue = Key::from_encoded(&raw.queue).map_err(|error| damaged(error.to_string()))?;
-    Ok(Message {
-        receipt: raw.receipt,
-        queue,
-        name: raw.name,
-        body: Bytes::from(raw.body),
-        state: Bytes::from(raw.state),
-        group: raw.group,
-        sent: Timestamp::from_millis(raw.sent),
-        first_leased: raw.first_leased.map(Timestamp::from_millis),
-        due: Timestamp::from_millis(raw.due),
-        leased: raw.leased,
-    })
+    Ok(Ok(message))
 }
 
-pub fn get(connection: &Connection, id: i64) -> rusqlite::Result<Result<Message, StoreError>> {
-    connection.prepare_cached(select!("WHERE m.id = ?1"))?.query_row([id], raw).map(checked)
+/// The message, its checksum and the size of its body.
+fn columns(
+    row: &Row<'_>,
+    id: MessageId,
+    known: Option<&Key>,
+) -> rusqlite::Result<(Message, [i64; 2])> {
+    let message = Message {
+        receipt: Receipt { id, lease: row.get(1)? },
+        queue: match known {
+            Some(queue) => queue.clone(),
+            None => key(row, 2)?,
+        },
+        name: row.get(3)?,
+        body: Bytes::from(row.get::<_, Option<Vec<u8>>>(4)?.unwrap_or_default()),
+        state: Bytes::from(row.get::<_, Vec<u8>>(5)?),
+        group: row.get(6)?,
+        sent: Timestamp::from_millis(row.get(7)?),
+        first_leased: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_millis),
+        due: Timestamp::from_millis(row.get(9)?),
+        leased: row.get(10)?,
+    };
+    Ok((message, [row.get(11)?, row.get(12)?]))
+}
+
+fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<Key> {
+    let no_key = |error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::<KeyError>::new(error))
+    };
+    Key::from_encoded(&row.get::<_, String>(column)?).map_err(no_key)
+}
+
+/// A message of `queue`, body and all.
+pub fn get(
+    connection: &Connection,
+    queue: &Key,
+    id: i64,
+) -> rusqlite::Result<Result<Message, StoreError>> {
+    connection
+        .prepare_cached(select!("WHERE m.id = ?1"))?
+        .query_row([id], |row| read(row, Some(queue)))
 }
 
 pub fn peek(
@@ -99,37 +101,37 @@ pub fn peek(
     after: Option<MessageId>,
     most: usize,
 ) -> Result<Vec<Message>, StoreError> {
-    let collect = || -> rusqlite::Result<Vec<Raw>> {
+    let collect = || -> rusqlite::Result<Vec<Result<Message, StoreError>>> {
         let mut statement = connection
             .prepare_cached(select!("WHERE q.name = ?1 AND m.id > ?2 ORDER BY m.id LIMIT ?3"))?;
         let after = after.map_or(0, |id| id.0);
-        let rows = statement.query_map(params![queue.encoded(), after, limit(most)], raw)?;
+        let mut rows = statement.query(params![queue.encoded(), after, limit(most)])?;
         let (mut found, mut bytes) = (Vec::new(), 0);
-        for row in rows {
-            let row = row?;
-            bytes += row.body.len();
-            found.push(row);
+        while let Some(row) = rows.next()? {
+            let message = read(row, Some(queue))?;
+            bytes += message.as_ref().map_or(0, |message| message.body.len());
+            found.push(message);
             if bytes > PAGE_BYTES {
                 break;
             }
         }
         Ok(found)
     };
-    collect().map_err(read_error)?.into_iter().map(checked).collect()
+    collect().map_err(read_error)?.into_iter().collect()
 }
 
 pub fn find(connection: &Connection, queue: &Key, name: &str) -> Result<Vec<Message>, StoreError> {
     let (from, to) = queue.below();
-    let collect = || -> rusqlite::Result<Vec<Raw>> {
+    let collect = || -> rusqlite::Result<Vec<Result<Message, StoreError>>> {
         connection
             .prepare_cached(select!(
                 "WHERE m.name = ?1 AND (q.name = ?2 OR (q.name > ?3 AND q.name < ?4)) \
                  ORDER BY m.id LIMIT 100"
             ))?
-            .query_map(params![name, queue.encoded(), from, to], raw)?
+            .query_map(params![name, queue.encoded(), from, to], |row| read(row, None))?
             .collect()
     };
-    collect().map_err(read_error)?.into_iter().map(checked).collect()
+    collect().map_err(read_error)?.into_iter().collect()
 }
 
 pub fn last(connection: &Connection, queue: &Key) -> Result<Option<i64>, StoreError> {
@@ -144,42 +146,44 @@ pub fn last(connection: &Connection, queue: &Key) -> Result<Option<i64>, StoreEr
         .map_err(read_error)
 }
 
-/// A queue's name, its counts and bytes, its oldest and its next moment.
-type Counted = (String, [i64; 4], [i64; 2]);
-
+/// Leaves out queues whose names are damaged: the server has to start all the same.
 pub fn depths(
     connection: &Connection,
     queue: &Key,
     now: Timestamp,
 ) -> Result<Vec<Depth>, StoreError> {
     let (from, to) = queue.below();
-    let collect = || -> rusqlite::Result<Vec<Counted>> {
-        connection
-            .prepare_cached(
-                "SELECT q.name, sum(m.due <= ?4), sum(m.due > ?4 AND m.leased = 1), \
-                 sum(m.due > ?4 AND m.leased = 0), sum(m.size), min(m.sent), min(m.due) \
-                 FROM queue AS q JOIN message AS m ON m.queue = q.id \
-                 WHERE (q.name = ?1 OR (q.name > ?2 AND q.name < ?3)) \
-                 AND ifnull(m.expires > ?4, 1) GROUP BY q.id ORDER BY q.name",
-            )?
-            .query_map(params![queue.encoded(), from, to, now.millis()], |row| {
-                let counts = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?];
-                Ok((row.get(0)?, counts, [row.get(5)?, row.get(6)?]))
-            })?
-            .collect()
+    let depth = |row: &Row<'_>| -> rusqlite::Result<Option<Depth>> {
+        let queue = match key(row, 0) {
+            Err(error) if is_damage(&error) => {
+                tracing::error!(%error, "the name of a queue is damaged; restore a backup");
+                return Ok(None);
+            }
+            queue => queue?,
+        };
+        Ok(Some(Depth {
+            queue,
+            ready: row.get::<_, i64>(1)?.unsigned_abs(),
+            leased: row.get::<_, i64>(2)?.unsigned_abs(),
+            delayed: row.get::<_, i64>(3)?.unsigned_abs(),
+            bytes: row.get::<_, i64>(4)?.unsigned_abs(),
+            oldest: Timestamp::from_millis(row.get(5)?),
+            next_due: Timestamp::from_millis(row.get(6)?),
+        }))
     };
-    let depth = |(queue, [ready, leased, delayed, bytes], [oldest, next_due]): Counted| {
-        Ok(Depth {
-            queue: Key::from_encoded(&queue)?,
-            ready: ready.unsigned_abs(),
-            leased: leased.unsigned_abs(),
-            delayed: delayed.unsigned_abs(),
-            bytes: bytes.unsigned_abs(),
-            oldest: Timestamp::from_millis(oldest),
-            next_due: Timestamp::from_millis(next_due),
+    connection
+        .prepare_cached(
+            "SELECT q.name, sum(m.due <= ?4), sum(m.due > ?4 AND m.leased = 1), \
+             sum(m.due > ?4 AND m.leased = 0), sum(m.size), min(m.sent), min(m.due) \
+             FROM queue AS q JOIN message AS m ON m.queue = q.id \
+             WHERE (q.name = ?1 OR (q.name > ?2 AND q.name < ?3)) \
+             AND ifnull(m.expires > ?4, 1) GROUP BY q.id ORDER BY q.name",
+        )
+        .and_then(|mut statement| {
+            let values = params![queue.encoded(), from, to, now.millis()];
+            statement.query_map(values, depth)?.filter_map(Result::transpose).collect()
         })
-    };
-    collect().map_err(read_error)?.into_iter().map(depth).collect()
+        .map_err(read_error)
 }
 
 pub fn next_due(connection: &Connection, queue: &Key) -> Result<Option<Timestamp>, StoreError> {

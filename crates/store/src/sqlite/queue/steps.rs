@@ -2,7 +2,7 @@
 
 use super::rows;
 use crate::sqlite::writer::Writer;
-use crate::{Key, Message, MessageId, Moved, NewMessage, Receipt, Step, StoreError, Stored};
+use crate::{Key, MessageId, Moved, NewMessage, Receipt, Step, StoreError, Stored};
 use lamplight_env::Timestamp;
 use rusqlite::{OptionalExtension, Params, params};
 
@@ -55,7 +55,9 @@ impl Writer {
                     "SELECT id, name FROM dedup WHERE queue = ?1 AND dedup = ?2 AND until > ?3",
                 )?
                 .query_row(params![queue, dedup.id, now.millis()], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
+                    // An answer to a sender, who can be told of no damage.
+                    let name = row.get_ref(1)?.as_bytes().unwrap_or_default();
+                    Ok((row.get(0)?, String::from_utf8_lossy(name).into_owned()))
                 })
                 .optional()?;
             if let Some((id, name)) = found {
@@ -80,7 +82,7 @@ impl Writer {
                 message.expires.map(Timestamp::millis),
                 message.group,
                 i64::try_from(message.body.len()).unwrap_or(i64::MAX),
-                rows::sum(&message.name, &message.body),
+                rows::sum(message.name.as_bytes(), &message.body),
                 &message.state[..],
             ])?;
         let id = self.connection.last_insert_rowid();
@@ -127,8 +129,8 @@ impl Writer {
     fn move_on(&mut self, receipt: Receipt, moved: &Moved) -> rusqlite::Result<bool> {
         let queue = self.made_queue(&moved.queue)?;
         let done = self.guarded(
-            "UPDATE message SET queue = ?3, due = ?4, leased = 0, expires = ?5, state = ?6 \
-             WHERE id = ?1 AND leases = ?2",
+            "UPDATE message SET queue = ?3, due = ?4, leased = 0, leases = leases + 1, \
+             expires = ?5, state = ?6 WHERE id = ?1 AND leases = ?2",
             params![
                 receipt.id.0,
                 receipt.lease,
@@ -142,11 +144,14 @@ impl Writer {
             self.forget_body(receipt.id.0)?;
             self.connection
                 .prepare_cached("SELECT name FROM message WHERE id = ?1")?
-                .query_row([receipt.id.0], |row| row.get::<_, String>(0))
-                .and_then(|name| {
+                .query_row([receipt.id.0], |row| {
+                    // As it stands there, be it text or not.
+                    Ok(rows::sum(row.get_ref(0)?.as_bytes().unwrap_or_default(), &[]))
+                })
+                .and_then(|sum| {
                     self.connection
                         .prepare_cached("UPDATE message SET size = 0, sum = ?2 WHERE id = ?1")?
-                        .execute(params![receipt.id.0, rows::sum(&name, &[])])
+                        .execute(params![receipt.id.0, sum])
                 })?;
         }
         Ok(done)
@@ -215,11 +220,6 @@ impl Writer {
             )?
             .execute(params![queue.encoded(), from, to, now.millis()])?;
         Ok(ended as u64)
-    }
-
-    /// All columns of a message, body and all, whatever queue it is in.
-    pub fn message(&self, id: i64) -> rusqlite::Result<Result<Message, StoreError>> {
-        rows::get(&self.connection, id)
     }
 }
 

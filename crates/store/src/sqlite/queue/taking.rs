@@ -1,5 +1,6 @@
 //! Which messages are given out next.
 
+use super::rows;
 use crate::queue::ORDERED_SEARCH;
 use crate::sqlite::record::limit;
 use crate::sqlite::writer::Writer;
@@ -7,7 +8,8 @@ use crate::{Ask, Key, Message};
 use lamplight_env::Timestamp;
 use rusqlite::params;
 
-/// Never given out again, but kept: a message that is damaged must not hold up its queue.
+/// Never given out again, but kept: a message that is damaged must not hold up its queue, nor its
+/// group. Its group stays as it is: where that is what is damaged, it is not in the indices.
 const SET_ASIDE: i64 = i64::MAX;
 
 const BY_AGE: &str = "SELECT id, size FROM message WHERE queue = ?1 AND due <= ?2 \
@@ -20,9 +22,9 @@ const IN_ORDER: &str = "SELECT id, size FROM \
      WHERE queue = ?1 AND grp IS NOT NULL AND ifnull(expires > ?2, 1) ORDER BY id LIMIT ?4) AS m \
     WHERE due <= ?2 \
     AND NOT EXISTS (SELECT 1 FROM message AS b INDEXED BY message_held \
-        WHERE b.queue = ?1 AND b.grp = m.grp AND b.leased = 1 AND b.due > ?2) \
+        WHERE b.queue = ?1 AND b.grp = m.grp AND b.leased = 1 AND b.due > ?2 AND b.due < ?5) \
     AND NOT EXISTS (SELECT 1 FROM message AS b INDEXED BY message_group \
-        WHERE b.queue = ?1 AND b.grp = m.grp AND b.id < m.id AND b.due > ?2) \
+        WHERE b.queue = ?1 AND b.grp = m.grp AND b.id < m.id AND b.due > ?2 AND b.due < ?5) \
     ORDER BY id LIMIT ?3";
 
 impl Writer {
@@ -32,9 +34,9 @@ impl Writer {
         ask: Ask,
         now: Timestamp,
     ) -> rusqlite::Result<Vec<Message>> {
-        let Some(queue) = self.queue_id(queue)? else { return Ok(Vec::new()) };
+        let Some(known) = self.queue_id(queue)? else { return Ok(Vec::new()) };
         let mut taken = Vec::new();
-        for id in self.choose(queue, ask, now)? {
+        for id in self.choose(known, ask, now)? {
             self.connection
                 .prepare_cached(
                     "UPDATE message SET due = ?2, leased = 1, leases = leases + 1, \
@@ -42,7 +44,7 @@ impl Writer {
                 )?
                 .execute(params![id, ask.until.millis(), now.millis()])?;
             self.wrote(0);
-            match self.message(id)? {
+            match rows::get(&self.connection, queue, id)? {
                 Ok(message) => taken.push(message),
                 Err(error) => {
                     tracing::error!(%error, id, "a message is set aside");
@@ -61,7 +63,7 @@ impl Writer {
         let most = limit(ask.messages);
         let search = i64::try_from(ORDERED_SEARCH).unwrap_or(i64::MAX);
         let mut rows = match ask.in_order {
-            true => statement.query(params![queue, now.millis(), most, search])?,
+            true => statement.query(params![queue, now.millis(), most, search, SET_ASIDE])?,
             false => statement.query(params![queue, now.millis(), most])?,
         };
         let (mut chosen, mut bytes) = (Vec::new(), 0i64);
