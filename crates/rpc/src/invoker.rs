@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 #[derive(Debug, Clone)]
 pub struct Call {
     pub function: FunctionRef,
-    /// The same for every attempt of one event.
+    /// The same for every attempt of one event. Names the execution of a durable function, so that
+    /// it is started once.
     pub request_id: String,
     /// JSON; empty stands for `{}`.
     pub payload: Bytes,
@@ -29,6 +30,8 @@ pub struct Call {
     pub stream: Option<mpsc::Sender<Bytes>>,
     /// Whether it is an invocation within a durable execution, and does not start one.
     pub within_execution: bool,
+    /// Nobody waits for the result: of a durable function, the execution only has to be started.
+    pub detached: bool,
 }
 
 impl Call {
@@ -44,6 +47,7 @@ impl Call {
             tail: false,
             stream: None,
             within_execution: false,
+            detached: false,
         }
     }
 }

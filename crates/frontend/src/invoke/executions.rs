@@ -97,13 +97,24 @@ pub fn new(
     })
 }
 
-/// An execution in place of a call, for the rest of the server.
+/// An execution in place of a call, for the rest of the server. Where nobody waits for its result,
+/// it is over once it is started: the execution is durable, and tells its end by itself.
 pub async fn run(
     durable: &dyn DurableExecutions,
     new: NewExecution,
 ) -> Result<Outcome, DurableError> {
-    let arn = durable.start(new).await?;
-    let finished = durable.finished(&arn).await?;
+    let waits = new.synchronous;
+    let arn = match durable.start(new).await {
+        // Named by its call, so it is of an earlier attempt, whatever its alias means by now.
+        Err(DurableError::AlreadyStarted(arn)) => {
+            ExecutionArn::parse(&arn).ok_or(DurableError::AlreadyStarted(arn))?
+        }
+        started => started?,
+    };
+    let finished = match waits {
+        true => durable.finished(&arn).await?,
+        false => Finished { succeeded: true, result: None, error: None },
+    };
     Ok(Outcome {
         function_error: (!finished.succeeded).then_some("Unhandled"),
         payload: payload_of(finished),

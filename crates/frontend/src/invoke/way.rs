@@ -118,7 +118,14 @@ impl Functions {
         let new = new.map_err(|error| invalid(error.to_string()))?;
         let trace_id = call.trace_id.unwrap_or_default();
         let trace = Some(trace_id.clone()).filter(|trace| !trace.is_empty());
-        let new = NewExecution { trace_id: trace, tenant: call.tenant, ..new };
+        let new = NewExecution {
+            // Another attempt of the same call finds what the first one has started.
+            name: Some(call.request_id),
+            synchronous: !call.detached,
+            trace_id: trace,
+            tenant: call.tenant,
+            ..new
+        };
         let outcome = executions::run(&*self.durable, new).await.map_err(|error| match error {
             DurableError::Unavailable(why) => InvokeError::Refused(CatalogError::Unavailable(why)),
             error => invalid(error.to_string()),
