@@ -89,28 +89,8 @@ impl EventDesk for Desk {
         after: Option<&str>,
         max: usize,
     ) -> Result<EventPage, EventRefused> {
-        let max = max.clamp(1, PAGE);
-        let (from, mut last) = match after.map(Cursor::parse) {
-            None => (String::new(), None),
-            Some(Some(Cursor { queue, id })) => (queue, Some(MessageId(id))),
-            Some(None) => return Ok(EventPage { events: Vec::new(), next: None }),
-        };
-        let mut events = Vec::new();
-        for lane in self.lanes(stage).await? {
-            let name = lane.to_string();
-            if name < from {
-                continue;
-            }
-            let after = if name == from { last.take() } else { None };
-            let wanted = max - events.len();
-            let page = self.store.peek(&lane, after, wanted).await.map_err(unavailable)?;
-            events.extend(page.iter().map(show));
-            if let Some(message) = page.last().filter(|_| events.len() >= max) {
-                let id = message.receipt.id.0;
-                return Ok(EventPage { events, next: Some(Cursor { queue: name, id }.text()) });
-            }
-        }
-        Ok(EventPage { events, next: None })
+        let lanes = self.lanes(stage).await?;
+        page(&*self.store, lanes, after, max.clamp(1, PAGE)).await
     }
 
     async fn show(&self, request_id: &str) -> Result<Vec<Value>, EventRefused> {
@@ -144,7 +124,12 @@ impl EventDesk for Desk {
 
     async fn give_up(&self, request_id: &str) -> Result<usize, EventRefused> {
         let mut dropped = 0;
+        let now = self.calls.now();
         for message in self.find(EVENTS, request_id).await? {
+            // It runs, and is about to have its end.
+            if message.leased && message.due > now {
+                continue;
+            }
             let state = EventState::read(&message.state);
             let ended = Ended {
                 format: Ended::FORMAT,
@@ -152,9 +137,10 @@ impl EventDesk for Desk {
                 end: End::Dropped,
                 attempts: state.as_ref().map_or(0, |s| s.attempts),
                 accepted: message.sent.millis(),
-                ended: self.calls.now().millis(),
+                ended: now.millis(),
                 error: None,
                 destinations: Vec::new(),
+                undelivered: None,
             };
             if self.change(end_of(&message, &ended, self.kept)).await? {
                 self.intake.left(&message);
@@ -169,6 +155,39 @@ impl EventDesk for Desk {
         }
         Ok(dropped)
     }
+}
+
+/// The next `max` messages of `lanes`, which are in order.
+async fn page(
+    store: &dyn Queue,
+    lanes: Vec<Key>,
+    after: Option<&str>,
+    max: usize,
+) -> Result<EventPage, EventRefused> {
+    let (from, mut last) = match after.map(Cursor::parse) {
+        None => (String::new(), None),
+        Some(Some(Cursor { queue, id })) => (queue, Some(MessageId(id))),
+        Some(None) => return Ok(EventPage { events: Vec::new(), next: None }),
+    };
+    let mut events = Vec::new();
+    for lane in lanes {
+        let name = lane.to_string();
+        if name < from {
+            continue;
+        }
+        let mut after = if name == from { last.take() } else { None };
+        loop {
+            // Fewer than asked for says nothing: large ones come in small parts.
+            let part = store.peek(&lane, after, max - events.len()).await.map_err(unavailable)?;
+            let Some(MessageId(id)) = part.last().map(|message| message.receipt.id) else { break };
+            events.extend(part.iter().map(show));
+            if events.len() >= max {
+                return Ok(EventPage { events, next: Some(Cursor { queue: name, id }.text()) });
+            }
+            after = Some(MessageId(id));
+        }
+    }
+    Ok(EventPage { events, next: None })
 }
 
 /// Where a page ended.
@@ -209,6 +228,7 @@ fn show(message: &Message) -> Value {
         if !ended.destinations.is_empty() {
             set("Destinations", json!(ended.destinations));
         }
+        set("Undelivered", json!(ended.undelivered));
     } else if let Some(owed) = Owed::read(&message.state) {
         set("Stage", json!("Delivering"));
         set("FunctionArn", json!(owed.function));
@@ -229,4 +249,38 @@ fn show(message: &Message) -> Value {
         set("Stage", json!("Unreadable"));
     }
     Value::Object(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use lamplight_store::{NewMessage, Store};
+
+    #[tokio::test]
+    async fn large_events_are_listed_one_and_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), &lamplight_env::Env::system()).unwrap().meta;
+        let lanes: Vec<Key> = ["a", "b"].map(|name| Key::new(&["event", name]).unwrap()).into();
+        let body = Bytes::from(vec![b'x'; 3 << 20]);
+        for lane in &lanes {
+            for n in 0..5 {
+                let now = Timestamp::from_millis(0);
+                let message = NewMessage::new(format!("{lane}-{n}"), body.clone(), now);
+                store.apply(vec![Step::Put(lane.clone(), message)], now).await.unwrap();
+            }
+        }
+        let all = page(&*store, lanes.clone(), None, 100).await.unwrap();
+        assert_eq!((all.events.len(), all.next), (10, None));
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let part = page(&*store, lanes.clone(), after.as_deref(), 3).await.unwrap();
+            seen.extend(part.events);
+            after = part.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, all.events);
+    }
 }

@@ -61,6 +61,9 @@ pub struct Ended {
     /// To whom its outcome was owed then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<String>,
+    /// Why nothing is owed although it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undelivered: Option<String>,
 }
 
 /// What a delivery is beside its body.
@@ -137,6 +140,7 @@ mod tests {
     /// Bytes that a released version wrote. Never edit them: add new ones.
     const STATE: &str = r#"{"format":1,"function":"arn:aws:lambda:r:000000000000:function:f:live","trace_id":"Root=1","tenant":"t","accepted":5,"attempts":1,"waits":2}"#;
     const ENDED_1: &str = r#"{"format":1,"function":"arn:aws:lambda:r:000000000000:function:f","end":"RetriesExhausted","attempts":3,"accepted":5,"ended":6,"error":"x","destinations":["arn:d"]}"#;
+    const ENDED_2: &str = r#"{"format":1,"function":"arn:aws:lambda:r:000000000000:function:f","end":"Succeeded","attempts":1,"accepted":5,"ended":6,"undelivered":"too large"}"#;
     const OWED: &str = r#"{"format":1,"destination":"arn:d","function":"arn:f","trace_id":"Root=1","kind":"DeadLetter","error_code":200,"error_message":"e","attempts":1,"refusal":"no","parked":true}"#;
 
     fn same<T: Durable + PartialEq + std::fmt::Debug>(text: &str) -> T {
@@ -151,6 +155,7 @@ mod tests {
         let state: EventState = same(STATE);
         assert_eq!(function(&state.function).unwrap().arn(), state.function);
         assert_eq!(same::<Ended>(ENDED_1).end, End::RetriesExhausted);
+        assert_eq!(same::<Ended>(ENDED_2).undelivered.as_deref(), Some("too large"));
         assert_eq!(same::<Owed>(OWED).kind, Kind::DeadLetter);
         assert_eq!(EventState::read(b"{}"), None);
     }

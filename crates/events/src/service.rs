@@ -77,6 +77,7 @@ impl Events {
             clock: clock.clone(),
             options: options.clone(),
             stock: Arc::clone(&stock),
+            stop: env.tasks.stop_signal(),
         };
         let calls = Engine::new(
             (Arc::clone(&queue), root(EVENTS)),

@@ -11,6 +11,10 @@ use serde_json::{Map, Value, json};
 /// Bytes of the error that a dead letter carries. AWS: the first KB.
 const DEAD_LETTER_ERROR: usize = 1024;
 
+/// Bytes of a record. Bytes that are no text take up to six times their room in JSON, and a record
+/// has to fit into one transaction of the store.
+const RECORD: usize = 8 * 1024 * 1024;
+
 /// How an event ended, with its last call.
 pub struct Ending {
     pub end: End,
@@ -71,6 +75,7 @@ impl Ending {
         let condition = match self.end {
             End::Succeeded => "Success",
             End::EventAgeExceeded => "EventAgeExceeded",
+            End::NoConcurrency => "ZeroReservedConcurrency",
             _ => "RetriesExhausted",
         };
         let request = if event.body.is_empty() { json!({}) } else { as_json(&event.body) };
@@ -94,8 +99,29 @@ impl Ending {
             }
             record["responseContext"] = Value::Object(context);
             record["responsePayload"] = as_json(&outcome.payload);
+        } else if let Some(error_type) = self.refusal() {
+            record["responsePayload"] =
+                json!({ "errorType": error_type, "errorMessage": self.error() });
         }
-        record.to_string().into()
+        let mut text = record.to_string();
+        for payload in ["responsePayload", "requestPayload"] {
+            if text.len() > RECORD
+                && let Some(members) = record.as_object_mut()
+            {
+                members.remove(payload);
+                text = record.to_string();
+            }
+        }
+        text.into()
+    }
+
+    /// Why the function will not be called, where the condition does not say so.
+    fn refusal(&self) -> Option<&'static str> {
+        match self.end {
+            End::Recursive => Some("RecursiveInvocationException"),
+            End::FunctionGone => Some("ResourceNotFoundException"),
+            _ => None,
+        }
     }
 }
 
@@ -130,7 +156,7 @@ mod tests {
     use super::*;
     use crate::record::root;
     use lamplight_model::Qualifier;
-    use lamplight_rpc::{After, Outcome, Throttled};
+    use lamplight_rpc::{After, CatalogError, Outcome, Throttled};
     use lamplight_store::{MessageId, Receipt};
 
     fn event(body: &'static str) -> Message {
@@ -212,6 +238,48 @@ mod tests {
         let throttled = Throttled { reason: "x", retry_after_seconds: 1 };
         let ending = Ending::new(End::NoConcurrency, Err(throttled.into()));
         assert_eq!(ending.dead_letter(), (429, "Rate Exceeded.".to_owned()));
+    }
+
+    fn read(record: &Bytes) -> Value {
+        serde_json::from_slice(record).unwrap()
+    }
+
+    #[test]
+    fn a_record_says_why_the_function_was_not_called() {
+        let throttled = Throttled { reason: "x", retry_after_seconds: 1 };
+        let off = Ending::new(End::NoConcurrency, Err(throttled.into()));
+        let record = read(&off.record(&event("1"), &state(ARN, 0), NOW));
+        assert_eq!(record["requestContext"]["condition"], "ZeroReservedConcurrency");
+        assert_eq!(record["requestContext"]["approximateInvokeCount"], 0);
+        assert!(record.get("responsePayload").is_none());
+        let gone = CatalogError::NotFound("Function not found: f".to_owned());
+        let gone = Ending::new(End::FunctionGone, Err(gone.into()));
+        let record = read(&gone.record(&event("1"), &state(ARN, 0), NOW));
+        assert_eq!(record["responsePayload"]["errorType"], "ResourceNotFoundException");
+        assert_eq!(record["responsePayload"]["errorMessage"], gone.error().unwrap());
+        let function = crate::record::function(ARN).unwrap();
+        let looped = Ending::new(End::Recursive, Err(InvokeError::Recursive(function)));
+        let record = read(&looped.record(&event("1"), &state(ARN, 0), NOW));
+        assert_eq!(record["responsePayload"]["errorType"], "RecursiveInvocationException");
+    }
+
+    #[test]
+    fn a_payload_that_takes_too_much_room_is_left_out() {
+        for byte in [0xffu8, 0x01] {
+            let huge: &'static [u8] = vec![byte; 6 << 20].leak();
+            let mut answer = answered("", None);
+            answer.outcome.payload = Bytes::from_static(huge);
+            let ending = Ending::new(End::Succeeded, Ok(answer));
+            let bytes = ending.record(&event("{\"b\":2}"), &state(ARN, 1), NOW);
+            assert!(bytes.len() <= RECORD);
+            let record = read(&bytes);
+            assert!(record.get("responsePayload").is_none());
+            assert_eq!(record["requestPayload"], json!({"b": 2}));
+            assert_eq!(record["responseContext"]["statusCode"], 200);
+            let both = Message { body: Bytes::from_static(huge), ..event("") };
+            let record = ending.record(&both, &state(ARN, 1), NOW);
+            assert!(record.len() < 1000);
+        }
     }
 
     #[test]

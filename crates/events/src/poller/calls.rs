@@ -10,7 +10,7 @@ use crate::event_queue::Stock;
 use crate::options::Options;
 use crate::record::{self, Durable, ENDED, Ended, EventState};
 use async_trait::async_trait;
-use lamplight_env::faults;
+use lamplight_env::{Stop, faults};
 use lamplight_model::FunctionRef;
 use lamplight_rpc::{Call, CatalogError, InvokeError, Invoked, Invoker, StartError};
 use lamplight_store::{Key, Message, Moved, Step};
@@ -27,6 +27,7 @@ pub struct Calls {
     pub clock: Steady,
     pub options: Options,
     pub stock: Arc<Stock>,
+    pub stop: Stop,
 }
 
 #[async_trait]
@@ -52,11 +53,17 @@ impl Work for Calls {
         let call = Call {
             trace_id: Some(state.trace_id.clone()),
             tenant: state.tenant.clone(),
+            detached: true,
             ..Call::new(function.clone(), message.name.clone(), message.body.clone())
         };
         let _ = faults::point("event.call");
         let called = self.invoker.invoke(call).await;
         let _ = faults::point("event.called");
+        if cut_off(&called, &self.stop) {
+            let steps =
+                vec![Step::Retry { receipt: message.receipt, due: self.clock.now(), state: None }];
+            return Settlement { steps, verdict: Verdict::Fine, left: false };
+        }
         let (attempt, verdict) = self.judge(&function, &called);
         match machine::after(&mut state, attempt, &policy, self.clock.now()) {
             Next::Again(due) => Settlement {
@@ -75,9 +82,20 @@ impl Work for Calls {
         }
     }
 
+    fn shortened(&self, steps: &[Step], why: &str) -> Option<Vec<Step>> {
+        without_deliveries(steps, why)
+    }
+
     fn left(&self, lane: &Key, bytes: usize) {
         self.stock.leave(lane, bytes as u64);
     }
+}
+
+/// Whatever the end of the server did to a call, the next start makes good: it is not the
+/// function's own failure.
+fn cut_off(called: &Result<Invoked, InvokeError>, stop: &Stop) -> bool {
+    let failed = called.as_ref().is_ok_and(|invoked| invoked.outcome.function_error.is_some());
+    failed && stop.is_stopped()
 }
 
 fn flip<A, B>((a, b): (A, B)) -> (B, A) {
@@ -141,6 +159,7 @@ impl Calls {
             ended: now.millis(),
             error: ending.error().map(|error| error.chars().take(ERROR).collect()),
             destinations,
+            undelivered: None,
         };
         let mut steps = vec![self.ended(message, &ended)];
         let expires = now.plus(self.options.owed);
@@ -160,6 +179,7 @@ impl Calls {
             ended: self.clock.now().millis(),
             error: None,
             destinations: Vec::new(),
+            undelivered: None,
         };
         let steps = vec![self.ended(message, &ended)];
         Settlement { steps, verdict: Verdict::Fine, left: true }
@@ -168,6 +188,27 @@ impl Calls {
     fn ended(&self, message: &Message, ended: &Ended) -> Step {
         end_of(message, ended, self.options.kept)
     }
+}
+
+/// The end of an event alone, with the reason in its record. `None` where that is all there was.
+pub fn without_deliveries(steps: &[Step], why: &str) -> Option<Vec<Step>> {
+    let kept: Vec<Step> = steps
+        .iter()
+        .filter(|step| !matches!(step, Step::Put(..)))
+        .map(|step| match step {
+            Step::Move(receipt, moved) => {
+                let mut moved = moved.clone();
+                if let Some(ended) = Ended::read(&moved.state) {
+                    let undelivered = Some(why.to_owned());
+                    let ended = Ended { destinations: Vec::new(), undelivered, ..ended };
+                    moved.state = ended.to_bytes();
+                }
+                Step::Move(*receipt, moved)
+            }
+            step => step.clone(),
+        })
+        .collect();
+    (kept.len() < steps.len()).then_some(kept)
 }
 
 /// Moves an event to its end.
@@ -181,4 +222,29 @@ pub fn end_of(message: &Message, ended: &Ended, kept: Duration) -> Step {
         keep_body: false,
     };
     Step::Move(message.receipt, moved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use lamplight_env::Tasks;
+    use lamplight_model::Qualifier;
+    use lamplight_rpc::{After, Outcome};
+
+    #[tokio::test]
+    async fn only_a_failure_during_the_stop_is_not_the_functions_own() {
+        let called = |function_error| {
+            let payload = Bytes::from_static(b"{}");
+            let outcome = Outcome { payload, function_error, log_tail: None, after: After::Free };
+            Ok(Invoked { outcome, version: Qualifier::Latest, trace_id: "".into() })
+        };
+        let tasks = Tasks::new();
+        let stop = tasks.stop_signal();
+        assert!(!cut_off(&called(Some("Unhandled")), &stop));
+        assert!(tasks.shut_down(Duration::from_secs(1)).await);
+        assert!(cut_off(&called(Some("Unhandled")), &stop));
+        assert!(!cut_off(&called(None), &stop), "what has succeeded has ended");
+        assert!(!cut_off(&Err(InvokeError::Refused(CatalogError::NotFound("f".into()))), &stop));
+    }
 }

@@ -35,6 +35,11 @@ pub struct Settlement {
 pub trait Work: Send + Sync {
     async fn work(&self, message: &Message) -> Settlement;
 
+    /// What to write in place of what is too large to be written.
+    fn shortened(&self, _steps: &[Step], _why: &str) -> Option<Vec<Step>> {
+        None
+    }
+
     /// A message has left its lane; its body had so many bytes.
     fn left(&self, _lane: &Key, _bytes: usize) {}
 }
@@ -247,7 +252,7 @@ impl Engine {
 
     /// Writes the outcome, as long as it takes: without it the work would be done again. Whether
     /// it was written.
-    async fn settle(&self, message: &Message, steps: Vec<Step>) -> bool {
+    async fn settle(&self, message: &Message, mut steps: Vec<Step>) -> bool {
         let mut stop = self.tasks.stop_signal();
         loop {
             let written = match faults::point("event.settle") {
@@ -262,6 +267,13 @@ impl Engine {
                 Err(StoreError::LeaseLost(_)) => {
                     tracing::info!(name = message.name, "somebody else has the message by now");
                     return false;
+                }
+                // It will be tomorrow, too.
+                Err(StoreError::TooLarge(why)) => {
+                    tracing::error!(why, name = message.name, "an outcome is too large");
+                    let Some(shorter) = self.work.shortened(&steps, &why) else { return false };
+                    steps = shorter;
+                    continue;
                 }
                 Err(error) => {
                     tracing::warn!(%error, name = message.name, "an outcome cannot be written");
@@ -285,5 +297,76 @@ impl Engine {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::poller::calls::{end_of, without_deliveries};
+    use crate::poller::machine::End;
+    use crate::record::{self, Durable, ENDED, Ended};
+    use bytes::Bytes;
+    use lamplight_env::Env;
+    use lamplight_store::MemoryQueues;
+
+    /// Ends every event with a delivery that is too large for the store.
+    struct TooMuch;
+
+    #[async_trait]
+    impl Work for TooMuch {
+        async fn work(&self, message: &Message) -> Settlement {
+            let ended = Ended {
+                format: Ended::FORMAT,
+                function: "f".to_owned(),
+                end: End::Succeeded,
+                attempts: 1,
+                accepted: 0,
+                ended: 0,
+                error: None,
+                destinations: vec!["arn:d".to_owned()],
+                undelivered: None,
+            };
+            let body = Bytes::from(vec![b'x'; lamplight_store::STEPS_BYTES_MAX + 1]);
+            let owed = NewMessage::new("owed", body, Timestamp::from_millis(0));
+            let steps = vec![
+                end_of(message, &ended, Duration::from_secs(60)),
+                Step::Put(record::root("delivery"), owed),
+            ];
+            Settlement { steps, verdict: Verdict::Fine, left: true }
+        }
+
+        fn shortened(&self, steps: &[Step], why: &str) -> Option<Vec<Step>> {
+            without_deliveries(steps, why)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_to_deliver_still_ends() {
+        let (env, store) = (Env::system(), Arc::new(MemoryQueues::default()));
+        let clock = Steady::new(Arc::clone(&env.clock));
+        let lane = Key::new(&["event", "f"]).unwrap();
+        let queue = Arc::clone(&store) as Arc<dyn Queue>;
+        let engine = Engine::new(
+            (queue, record::root("event")),
+            Arc::new(TooMuch),
+            (env.tasks.clone(), clock.clone()),
+            Limits { running: 1, bytes: 1, window: 1 },
+        );
+        let now = clock.now();
+        let lease = Some(now.plus(LEASE));
+        let message = NewMessage { lease, ..NewMessage::new("one", Bytes::from("1"), now) };
+        let put = Step::Put(lane.clone(), message.clone());
+        let stored = store.apply(vec![put], now).await.unwrap();
+        assert!(engine.reserve(&lane, 1));
+        engine.take_over(&lane, message, stored[0].receipt);
+        let mut hints = store.hints();
+        while store.peek(&record::root(ENDED), None, 1).await.unwrap().is_empty() {
+            hints.recv().await.unwrap();
+        }
+        let kept = store.peek(&record::root(ENDED), None, 9).await.unwrap();
+        let ended = Ended::read(&kept[0].state).unwrap();
+        assert!(ended.undelivered.is_some() && ended.destinations.is_empty(), "{ended:?}");
+        assert_eq!(store.peek(&record::root("delivery"), None, 9).await.unwrap(), []);
     }
 }

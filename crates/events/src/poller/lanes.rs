@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Messages that one lease takes.
 const BATCH: usize = 64;
+/// Bytes that one lease takes, but for its first message: they are promised until it is back.
+const TURN: usize = 8 << 20;
 /// How long a lane rests after a refusal: this long, then twice as long each time.
 const REST: Duration = Duration::from_secs(1);
 const REST_DOUBLINGS: u32 = 5;
@@ -56,6 +58,7 @@ pub struct Lanes {
     turns: VecDeque<Key>,
     alarms: BTreeSet<(Timestamp, Key)>,
     running: usize,
+    /// Of payloads, and what leases under way have been promised.
     bytes: usize,
 }
 
@@ -114,7 +117,7 @@ impl Lanes {
                 return None;
             }
             let room = (self.limits.running - self.running).min(BATCH);
-            let bytes = self.limits.bytes - self.bytes;
+            let bytes = (self.limits.bytes - self.bytes).min(TURN);
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             lane.in_turn = false;
             // A lane that is full comes back when one of its calls has ended.
@@ -126,6 +129,7 @@ impl Lanes {
             lane.more = false;
             lane.running += messages;
             self.running += messages;
+            self.bytes += bytes;
             return Some(Turn { lane: key, messages, bytes });
         }
         None
@@ -144,7 +148,7 @@ impl Lanes {
         lane.leasing = false;
         lane.running -= unused;
         self.running -= unused;
-        self.bytes += sizes.iter().sum::<usize>();
+        self.bytes = self.bytes.saturating_sub(turn.bytes) + sizes.iter().sum::<usize>();
         if unused == 0 {
             self.more(&turn.lane);
         } else if let Some(next) = next {
@@ -336,6 +340,24 @@ mod tests {
         lanes.hint(&key("a"), at(0), at(0));
         assert_eq!(lanes.next(at(0)), None, "one lease at a time");
         lanes.leased(&turn, &[], None, at(0));
+        assert!(lanes.next(at(0)).is_some());
+    }
+
+    #[test]
+    fn bytes_are_promised_once() {
+        let limits = Limits { running: 1000, bytes: 3 * TURN - 1, window: 8 };
+        let mut lanes = Lanes::new(limits);
+        for n in 0..9 {
+            lanes.hint(&key(&n.to_string()), at(0), at(0));
+        }
+        let turns: Vec<Turn> = std::iter::from_fn(|| lanes.next(at(0))).collect();
+        assert_eq!(turns.iter().map(|turn| turn.bytes).collect::<Vec<_>>(), [TURN, TURN, TURN - 1]);
+        assert!(!lanes.reserve(&key("x"), 1));
+        lanes.leased(&turns[0], &[TURN / 2], None, at(0));
+        assert_eq!(lanes.next(at(0)).unwrap().bytes, TURN - TURN / 2, "the rest is free again");
+        lanes.leased(&turns[1], &[TURN + 5], None, at(0));
+        assert_eq!(lanes.next(at(0)), None, "a large message takes its room");
+        lanes.finished(&turns[1].lane, TURN + 5, Verdict::Fine, at(0));
         assert!(lanes.next(at(0)).is_some());
     }
 
