@@ -1,6 +1,7 @@
 """Durable executions through AWS's own SDK: what it is written for works, and comes through a crash."""
 
 import json
+import subprocess
 import time
 
 import pytest
@@ -8,6 +9,7 @@ from harness import aws, durable
 from harness.durable import begin, callback_id, deploy_durable, ended, kinds, status
 from harness.functions import call, deploy, fresh_name
 from harness.leftovers import wait_until
+from harness.server import clean_environment
 
 pytestmark = durable.needs_sdk
 
@@ -480,3 +482,40 @@ def test_the_role_has_to_allow_it(own_server):
     event = {"do": "invoke", "target": plain, "payload": {}}
     result, answer = call(client, name, event)
     assert "lambda:InvokeFunction" in result["errorMessage"], answer
+
+
+def test_a_queued_event_starts_one_execution_and_waits_for_none(server, client, role):
+    source = """
+@durable_execution
+def handler(event, context):
+    context.wait(seconds(20), name="pause")
+    return context.step(lambda _: event["requestPayload"])
+"""
+    heir = deploy_durable(client, source, role).removesuffix(":$LATEST")
+    version = client.publish_version(FunctionName=heir)
+    plain = deploy(client, "def handler(event, context):\n    return 1\n")
+    client.put_function_event_invoke_config(
+        FunctionName=plain, DestinationConfig={"OnSuccess": {"Destination": version["FunctionArn"]}}
+    )
+    client.invoke(FunctionName=plain, InvocationType="Event", Payload=b'"hello"')
+
+    def executions():
+        return client.list_durable_executions_by_function(FunctionName=version["FunctionArn"])["DurableExecutions"]
+
+    [execution] = wait_until(executions, "the execution", 30)
+
+    # Named by its event, which is over long before it.
+    def over():
+        command = [str(server.binary), "events", "show", execution["DurableExecutionName"]]
+        ran = subprocess.run(
+            [*command, "--data-dir", str(server.data_dir)],
+            capture_output=True, text=True, timeout=60, env=clean_environment(),
+        )  # fmt: skip
+        return [one for one in map(json.loads, ran.stdout.splitlines()) if one["Stage"] == "Ended"]
+
+    [event] = wait_until(over, "the end of the event")
+    assert event["End"] == "Succeeded"
+    arn = execution["DurableExecutionArn"]
+    assert status(client, arn) == "RUNNING"
+    assert json.loads(ended(client, arn)["Result"]) == "hello"
+    assert len(executions()) == 1

@@ -204,7 +204,7 @@ def desk(server, *arguments, fails=False):
     return [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
 
 
-def ended(server, request_id):
+def ended(server, request_id, seconds=20):
     """The terminal record of an event, once there is one."""
 
     def record():
@@ -215,7 +215,7 @@ def ended(server, request_id):
         known = [json.loads(line) for line in ran.stdout.splitlines()]
         return [one for one in known if one["Stage"] == "Ended"]
 
-    [only] = wait_until(record, "the terminal record")
+    [only] = wait_until(record, "the terminal record", seconds)
     return only
 
 
@@ -300,6 +300,43 @@ def test_a_function_that_is_off_is_not_tried(soon, lamp, observer):
     assert receive(sqs, url)["MessageAttributes"]["ErrorCode"]["StringValue"] == "429"
     assert ended(soon, request_id)["End"] == "NoConcurrency"
     assert observer.seen(name) == []
+
+
+def test_the_record_of_a_function_that_is_off(soon, lamp):
+    sqs, url, arn = queue(soon, "off-record")
+    name = deploy(lamp, TELLS)
+    lamp.put_function_event_invoke_config(
+        FunctionName=name, DestinationConfig={"OnFailure": {"Destination": arn}}
+    )
+    lamp.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    send(lamp, name, {"n": 1})
+    record = json.loads(receive(sqs, url)["Body"])
+    assert record["requestContext"]["condition"] == "ZeroReservedConcurrency"
+    assert record["requestContext"]["approximateInvokeCount"] == 0
+
+
+def test_what_runs_is_not_dropped(soon, lamp, observer, tells):
+    request_id = send(lamp, tells, {"sleep": 4})
+    wait_until(lambda: observer.times(tells, request_id), "the call")
+    desk(soon, "drop", request_id, fails=True)
+    record = ended(soon, request_id)
+    assert (record["End"], record["Attempts"]) == ("Succeeded", 1)
+
+
+def test_a_stop_is_not_the_failure_of_the_function(own_server):
+    server = own_server(config=SOON)
+    client, observer = server.client(), Observer(server)
+    name = deploy(client, TELLS, Timeout=60)
+    client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
+    request_id = send(client, name, {"sleep": 24})
+    wait_until(lambda: observer.times(name, request_id), "the call")
+    # Longer than the stop waits for it.
+    server.stop()
+    server.start()
+    observer = Observer(server)
+    wait_until(lambda: observer.times(name, request_id) == 2, "the second call")
+    record = ended(server, request_id, 60)
+    assert (record["End"], record["Attempts"]) == ("Succeeded", 1)
 
 
 def test_a_destination_that_refuses_is_waited_for(soon, lamp):
