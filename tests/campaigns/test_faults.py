@@ -72,7 +72,7 @@ def test_a_sandbox_that_cannot_be_built_fails_one_call(faulty):
 
 @pytest.mark.timeout(900)
 def test_a_failed_sync_ends_the_server_and_loses_nothing(faulty):
-    server = faulty("store.committed=error@4")
+    server = faulty("store.committed=error@12")
     client = server.client()
     answered = []
     with pytest.raises(Exception):  # noqa: B017: the store fails, or the server is gone

@@ -56,7 +56,8 @@ MANAGED = {
     "PATH": f"/var/lang/bin:{PATH}",
     "PWD": "/var/task",
     "SHLVL": "0",
-    "_X_AMZN_TRACE_ID": "Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=[01]",
+    "_X_AMZN_TRACE_ID": "Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=[01];"
+                        "Lineage=1:[0-9a-f]{8}:[0-9]+",
 }
 SETTINGS = {"Environment": {"Variables": {"LAMP": "on"}}, "MemorySize": 256}
 
