@@ -92,7 +92,7 @@ def test_a_failed_sync_ends_the_server_and_loses_nothing(faulty):
 
 @pytest.mark.timeout(900)
 def test_a_kill_between_commit_and_answer_loses_nothing(faulty):
-    server = faulty("store.committed=kill@4")
+    server = faulty("store.committed=kill@12")
     client = server.client()
     answered = []
     with pytest.raises(Exception):  # noqa: B017: the connection ends with the server

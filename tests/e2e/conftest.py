@@ -54,6 +54,20 @@ def own_server():
         _end(server)
 
 
+@pytest.fixture(scope="module")
+def servers():
+    """A maker of servers that the tests of a file share."""
+    made = []
+
+    def make(*arguments, **settings):
+        made.append(_new(*arguments, **settings))
+        return made[-1].start()
+
+    yield make
+    for server in made:
+        _end(server)
+
+
 @pytest.fixture(scope="session")
 def access(server):
     return server.access()

@@ -63,13 +63,8 @@ class Observer:
 
 
 @pytest.fixture(scope="module")
-def soon():
-    from conftest import _end, _new
-
-    server = _new(config=SOON)
-    server.start()
-    yield server
-    _end(server)
+def soon(servers):
+    return servers(config=SOON)
 
 
 @pytest.fixture(scope="module")

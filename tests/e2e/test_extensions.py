@@ -49,8 +49,8 @@ def said(lines, name):
     return [json.loads(line) for line in found if line.startswith("{")]
 
 
-def bad(client, name, event=None):
-    result, answer = call(client, name, event)
+def bad(client, name, event=None, **settings):
+    result, answer = call(client, name, event, **settings)
     assert answer.get("FunctionError") == "Unhandled", result
     return result
 
@@ -270,7 +270,8 @@ def test_a_crash_of_an_extension_is_the_functions(client, logs, function):
             return os.path.exists("/tmp/mark")
         """,
     )  # fmt: skip
-    result = bad(client, name)
+    # With the log the answer comes when the environment is free again.
+    result = bad(client, name, LogType="Tail")
     assert result["errorType"] == "Extension.Crash"
     assert re.fullmatch(r"RequestId: \S+ Error: exit status 7", result["errorMessage"])
     assert "Error Type: Extension.Crash" in "\n".join(logged(logs, name, "REPORT RequestId: "))
