@@ -12,7 +12,7 @@ beside this file; Python 3.8 or newer, standard library only.
   code cached when somebody has compiled it (`python -m compileall`).
 
 Invariants: nothing of the function runs before `sys.path` is complete. Absent:
-`sitecustomize`, `.pth` files, user site-packages, SnapStart.
+`sitecustomize`, `.pth` files, user site-packages.
 """
 
 import builtins

@@ -60,6 +60,36 @@ def names(*parts):
     return check
 
 
+SNAP_START = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+HOOKS = """
+import snapshot_restore_py as hooks
+seen = []
+for number in (1, 2):
+    hooks.register_before_snapshot(seen.append, "before %d" % number)
+    hooks.register_after_restore(seen.append, "after %d" % number)
+"""
+
+
+def reported_at(*where):
+    def check(outcome):
+        assert tuple(post[0] for post in outcome.posts) == where
+
+    return check
+
+
+RESTORED = [
+    Case("hooks around a snapshot", HOOKS + returns("seen"), env=SNAP_START,
+         answers=[["before 2", "before 1", "after 1", "after 2"]]),
+    Case("hooks without a snapshot", HOOKS + returns("seen"), answers=[[]]),
+    Case("no hooks", returns("1"), env=SNAP_START, answers=[1]),
+    Case("a hook fails before the snapshot", HOOKS + "hooks.register_before_snapshot(lambda: int('x'))\n" + returns("1"),
+         env=SNAP_START, exit=64, check=reported_at("/init/error"), differs="its own frames are in the trace",
+         init=Failed("ValueError", "invalid literal for int() with base 10: 'x'")),
+    Case("a hook fails after the restore", HOOKS + "hooks.register_after_restore(lambda: int('x'))\n" + returns("1"),
+         env=SNAP_START, exit=65, check=reported_at("/restore/error"), differs="its own frames are in the trace",
+         init=Failed("ValueError", "invalid literal for int() with base 10: 'x'")),
+]
+
 PLAIN = [
     Case("echo", returns("event"), events=({"a": [1, 2.5, True, None]}, [], "text", 0, None),
          answers=[{"a": [1, 2.5, True, None]}, [], "text", 0, None], check=one_connection),
@@ -278,4 +308,4 @@ CONTEXT = [
          answers=["Root=1", None]),
 ]
 
-CASES = PLAIN + LOADING + FAILURES + RESPONSES + LOGS + CONTEXT
+CASES = PLAIN + RESTORED + LOADING + FAILURES + RESPONSES + LOGS + CONTEXT

@@ -112,6 +112,9 @@ class FakeApi:
             self.closing.wait(event.late)
             connection.sendall(next_answer(event))
             return not event.drop_connection
+        if request.path == PREFIX + "/restore/next":
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            return True
         status, body = 202, b'{"status":"OK"}'
         for event in self.events:
             if "/invocation/%s/" % event.request_id in request.path and request.path.endswith("/response"):

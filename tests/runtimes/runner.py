@@ -135,7 +135,7 @@ def reduce(api, root, ended):
         where = request.path[len(PREFIX) :]
         body = plain(request.body, root)
         posts.append((where, kept_headers(request, root), body, request.trailers))
-        if where == "/init/error":
+        if where in ("/init/error", "/restore/error"):
             init = Failed(body["errorType"], body["errorMessage"])
         elif where.endswith("/error"):
             answers.append(Failed(body["errorType"], body["errorMessage"]))
@@ -178,11 +178,11 @@ def kept_headers(request, root):
             cause = json.loads(value.encode("latin-1").decode("utf-8"))
             cause["paths"] = sorted(path for path in cause["paths"] if not own_frame({"path": path}))
             kept[name] = walk(cause, root)
-        elif name.startswith("lambda-runtime-function-error") and "/init/" not in request.path:
+        elif name.startswith("lambda-runtime-function-error") and "/invocation/" in request.path:
             continue
         elif name.startswith("lambda-runtime-"):
             kept[name] = value
-        elif name == "content-type" and "/init/" not in request.path:
+        elif name == "content-type" and "/invocation/" in request.path:
             kept[name] = value
     return kept
 

@@ -40,6 +40,7 @@ impl lamplight_rpc::Guests for Guests {
             access_key: made.access_key,
             secret: made.secret,
             session_token: made.token,
+            expires: made.expires,
         }
     }
 

@@ -102,6 +102,8 @@ pub enum ToInit {
     Listen {
         call: u64,
         port: u16,
+        /// At 127.0.0.1 and not at the Runtime API's address.
+        loopback: bool,
     },
     /// Asks for a socket of the sandbox's network. Answered as `Listen` is.
     Socket {

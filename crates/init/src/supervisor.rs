@@ -78,7 +78,10 @@ impl Supervisor {
                 self.signal(Signal::KILL);
                 self.reap();
             }
-            ToInit::Listen { call, port } => self.hand_out(call, self.listen(port)),
+            ToInit::Listen { call, port, loopback } => {
+                let address = if loopback { Ipv4Addr::LOCALHOST } else { RUNTIME_API.0 };
+                self.hand_out(call, self.listen((address, port)));
+            }
             ToInit::Socket { call } => self.hand_out(call, network::socket()),
             ToInit::Signal { call, kill } => self.signal_one(call, kill),
             // AWS: processes do not see that they were stopped, except by the clock.
@@ -134,9 +137,9 @@ impl Supervisor {
 
     /// Where only programs in the sandbox connect to; without a network of its own, on any free
     /// port of this machine.
-    fn listen(&self, port: u16) -> Result<OwnedFd, Fault> {
+    fn listen(&self, at: (Ipv4Addr, u16)) -> Result<OwnedFd, Fault> {
         match self.reach {
-            Reach::Namespace => network::listener((RUNTIME_API.0, port)),
+            Reach::Namespace => network::listener(at),
             Reach::Descendants => network::listener((Ipv4Addr::LOCALHOST, 0)),
         }
     }

@@ -273,6 +273,12 @@ impl FunctionRecord {
         Some(processors.saturating_mul(each))
     }
 
+    /// AWS: whether its environments start as from a snapshot, which `$LATEST` never does.
+    pub fn snap_starts(&self) -> bool {
+        let applies = self.echoed_text("SnapStart", "ApplyOn") == Some("PublishedVersions");
+        applies && matches!(self.version(), Qualifier::Version(_))
+    }
+
     /// Whether each of its environments serves one tenant alone.
     pub fn isolates_tenants(&self) -> bool {
         self.settings.isolates_tenants()

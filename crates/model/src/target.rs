@@ -38,6 +38,8 @@ pub struct Target {
     pub durable: Option<DurableSettings>,
     /// Calls that an environment takes at once; `None` where it takes one, and is frozen between.
     pub max_concurrency: Option<u32>,
+    /// AWS: a published version of a function with SnapStart.
+    pub snap_start: bool,
 }
 
 /// AWS: the `DurableConfig` of a function.

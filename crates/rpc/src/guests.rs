@@ -1,5 +1,6 @@
 //! What an environment gets of the server besides its calls.
 
+use lamplight_env::Timestamp;
 use lamplight_model::Target;
 use std::any::Any;
 use tokio::net::TcpListener;
@@ -10,6 +11,7 @@ pub struct RoleCredentials {
     pub access_key: String,
     pub secret: String,
     pub session_token: String,
+    pub expires: Timestamp,
 }
 
 impl std::fmt::Debug for RoleCredentials {
@@ -20,7 +22,7 @@ impl std::fmt::Debug for RoleCredentials {
 
 /// The API as functions find it: by credentials of their role, at an address of their own.
 pub trait Guests: Send + Sync {
-    /// Good for [`lamplight_model::limits::ROLE_CREDENTIALS`].
+    /// New ones at every call. Good for [`lamplight_model::limits::ROLE_CREDENTIALS`].
     fn credentials(&self, target: &Target) -> RoleCredentials;
 
     /// Serves the API to whoever connects, until what this returns is dropped. Nobody is believed

@@ -121,8 +121,12 @@ impl Control {
     }
 
     /// Has init listen on `port` within the sandbox.
-    pub(crate) async fn open_listener(&self, port: u16) -> Result<OwnedFd, SandboxError> {
-        self.open(|call| ToInit::Listen { call, port }).await
+    pub(crate) async fn open_listener(
+        &self,
+        port: u16,
+        loopback: bool,
+    ) -> Result<OwnedFd, SandboxError> {
+        self.open(|call| ToInit::Listen { call, port, loopback }).await
     }
 
     /// A socket of the sandbox's network.

@@ -113,7 +113,27 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError::Listen`] when the port is taken in the sandbox, or below 1024.
     pub async fn listen(&self, port: u16) -> Result<(TcpListener, String), SandboxError> {
-        let listener = std::net::TcpListener::from(self.control.open_listener(port).await?);
+        self.listen_at(port, false).await
+    }
+
+    /// The same at 127.0.0.1, for clients that believe no other address.
+    ///
+    /// # Errors
+    /// As [`Self::listen`].
+    pub async fn listen_on_loopback(
+        &self,
+        port: u16,
+    ) -> Result<(TcpListener, String), SandboxError> {
+        self.listen_at(port, true).await
+    }
+
+    async fn listen_at(
+        &self,
+        port: u16,
+        loopback: bool,
+    ) -> Result<(TcpListener, String), SandboxError> {
+        let opened = self.control.open_listener(port, loopback).await?;
+        let listener = std::net::TcpListener::from(opened);
         let address = listener.local_addr().map_err(SandboxError::Talk)?.to_string();
         Ok((TcpListener::from_std(listener).map_err(SandboxError::Talk)?, address))
     }

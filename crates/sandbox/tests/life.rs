@@ -54,6 +54,9 @@ async fn a_program_reaches_what_listens_in_its_sandbox() {
             assert!(matches!(sandbox.listen(4566).await, Err(SandboxError::Listen(_))));
         }
         answers(&sandbox, listener, &address).await;
+        let (listener, address) = sandbox.listen_on_loopback(4566).await.unwrap();
+        assert!(mode == Mode::Process || address == "127.0.0.1:4566");
+        answers(&sandbox, listener, &address).await;
         sandbox.destroy().await;
         bench.launcher.shut_down().await;
     }

@@ -55,6 +55,10 @@ def _work(handler_name, address, mark=None):
     except Exception as error:
         _report(api, "/init/error", error, None)
         _leave(1)
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        from . import restore
+
+        restore.run(api, _report)
     if mark is None:
         while True:
             _serve(api, handler, *api.next())
@@ -133,7 +137,8 @@ def _serve(api, handler, headers, body):
             raise wire.UnexpectedAnswer("Failed to post invocation response")
 
 
-def _report(api, path, error, event_headers):
+def _report(api, path, error, event_headers, kind=None):
+    """`kind` goes with it as its error type where it is another than the error's own."""
     from . import faults
 
     request_id = "" if event_headers is None else event_headers["lambda-runtime-aws-request-id"]
@@ -141,6 +146,8 @@ def _report(api, path, error, event_headers):
     faults.log(payload)
     about = faults.headers(payload, None if event_headers is None else cause)
     about.update(_about(event_headers or {}))
+    if kind:
+        about["Lambda-Runtime-Function-Error-Type"] = kind
     status, said = api.post(path, about, faults.body(payload))
     if status != 202:
         _complain("error", status, said)

@@ -30,9 +30,12 @@ class RuntimeApi:
 
     def next(self):
         """Blocks for an event. Returns its headers (lower-case names) and its body."""
-        status, headers, body = self._exchange("GET", "/invocation/next", {}, b"")
+        return self.get("/invocation/next")
+
+    def get(self, path):
+        status, headers, body = self._exchange("GET", path, {}, b"")
         if status != 200:
-            raise UnexpectedAnswer("GET /invocation/next: %d %r" % (status, body))
+            raise UnexpectedAnswer("GET %s: %d %r" % (path, status, body))
         return headers, body
 
     def post(self, path, headers, body):

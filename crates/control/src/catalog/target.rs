@@ -44,6 +44,7 @@ pub(super) fn target(arn: &FunctionArn, record: &FunctionRecord) -> Target {
         tenant_isolation: record.isolates_tenants(),
         durable: durable(record),
         max_concurrency,
+        snap_start: record.snap_starts(),
     }
 }
 

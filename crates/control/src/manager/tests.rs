@@ -78,6 +78,7 @@ fn target() -> Arc<Target> {
         tenant_isolation: false,
         durable: None,
         max_concurrency: None,
+        snap_start: false,
     })
 }
 

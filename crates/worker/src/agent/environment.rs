@@ -4,6 +4,7 @@
 //! stay, and the next call initialises anew. Only running out of memory ends the sandbox.
 
 use super::crashes::Crashes;
+use super::fetching::Fetching;
 use super::process::{InitEnd, NotStarted, Process, Watch};
 use super::programs::{Launch, Programs, Who};
 use super::shutdown::{self, Window};
@@ -27,6 +28,8 @@ pub struct Home {
     pub serving: AbortHandle,
     /// What opens the metadata to its programs.
     pub metadata_token: String,
+    /// Absent where its programs have credentials in their variables.
+    pub fetching: Option<Fetching>,
     pub visit: Option<Visit>,
     pub capture: Arc<Capture>,
     pub telemetry: Arc<Telemetry>,

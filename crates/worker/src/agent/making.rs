@@ -76,10 +76,11 @@ impl Agent {
         let home = self.launch(id, target, shown).await?;
         let program = can_start.then(|| {
             let locate = |inside: &str| home.sandbox.locate(inside);
-            let credentials = self.guests.get().map(|guests| guests.credentials(target));
+            let credentials = self.credentials(target);
             let place = Place {
                 endpoint: home.visit.as_ref().map(|visit| visit.endpoint.as_str()),
                 credentials: credentials.as_ref(),
+                fetching: home.fetching.as_ref(),
                 runtime_api: home.sandbox.runtime_api(),
                 metadata_token: &home.metadata_token,
                 locate: &locate,
@@ -132,10 +133,11 @@ impl Agent {
         let shown = Shown { binds, system, framed: false };
         let home = self.launch(id, target, shown).await?;
         let (argv, cwd) = config.start(overrides);
-        let credentials = self.guests.get().map(|guests| guests.credentials(target));
+        let credentials = self.credentials(target);
         let place = Place {
             endpoint: home.visit.as_ref().map(|visit| visit.endpoint.as_str()),
             credentials: credentials.as_ref(),
+            fetching: home.fetching.as_ref(),
             runtime_api: home.sandbox.runtime_api(),
             metadata_token: &home.metadata_token,
             locate: &|inside| inside.into(),

@@ -10,6 +10,7 @@ mod crashes;
 mod environment;
 mod external;
 mod failure;
+mod fetching;
 mod image;
 mod making;
 mod process;
@@ -22,7 +23,7 @@ mod variables;
 
 use crate::code::CodeCache;
 use crate::logs::{Capture, Destination, Style};
-use crate::runtime_api::{self, About, Metadata, RuntimeApi};
+use crate::runtime_api::{self, About, Metadata, RuntimeApi, Side};
 use crate::runtimes::Runtimes;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
@@ -181,11 +182,26 @@ impl Agent {
         let metadata_token = self.parts.env.random.uuid();
         let zone = self.parts.zone.clone();
         let zone = zone.unwrap_or_else(|| Metadata::zone_of(&target.function.scope.region));
-        let metadata = Arc::new(Metadata::new(&metadata_token, &zone));
-        let serving = tasks.spawn(runtime_api::serve(listener, Arc::clone(&api), metadata));
+        let metadata = Metadata::new(&metadata_token, &zone);
+        let (fetching, beside, credentials) = match self.offer_credentials(&sandbox, target).await?
+        {
+            Some(all) => (Some(all.fetching), Some(all.listener), Some(all.credentials)),
+            None => (None, None, None),
+        };
+        let side = Arc::new(Side { metadata, credentials });
+        let serve = |at| runtime_api::serve(at, Arc::clone(&api), Arc::clone(&side));
+        let serving = match beside {
+            None => tasks.spawn(serve(listener)),
+            Some(beside) => {
+                let both = (serve(listener), serve(beside));
+                tasks.spawn(async move {
+                    tokio::join!(both.0, both.1);
+                })
+            }
+        };
         let serving = serving.abort_handle();
         let visit = self.visit(&sandbox).await.inspect_err(|_| serving.abort())?;
-        Ok(Home { sandbox, api, serving, metadata_token, visit, capture, telemetry })
+        Ok(Home { sandbox, api, serving, metadata_token, fetching, visit, capture, telemetry })
     }
 
     /// Opens the API to the programs in a sandbox.
@@ -279,6 +295,7 @@ impl Worker for Agent {
     async fn start(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError> {
         let kind = match target.max_concurrency {
             Some(_) => "lambda-managed-instances",
+            None if target.snap_start => "snap-start",
             None => "on-demand",
         };
         let (id, environment) = self.open(target, kind).await?;
@@ -345,6 +362,7 @@ fn about(target: &Target) -> About {
         function: target.function.name.to_string(),
         version: target.version.to_string(),
         handler: target.handler.clone(),
+        snap_start: target.snap_start,
     }
 }
 

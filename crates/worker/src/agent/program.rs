@@ -98,6 +98,7 @@ pub(super) mod tests {
             tenant_isolation: false,
             durable: None,
             max_concurrency: None,
+            snap_start: false,
         }
     }
 

@@ -4,6 +4,7 @@
 //! Names that begin with an underscore are the platform's. Ours alone is `AWS_ENDPOINT_URL`, the
 //! way to this server.
 
+use super::fetching::Fetching;
 use lamplight_model::{Language, Runtime, Target};
 use lamplight_rpc::RoleCredentials;
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ pub struct Place<'a> {
     pub endpoint: Option<&'a str>,
     /// Of the function's role.
     pub credentials: Option<&'a RoleCredentials>,
+    /// Where to fetch them instead.
+    pub fetching: Option<&'a Fetching>,
     /// Where an inside path is for the process.
     pub locate: &'a dyn Fn(&str) -> PathBuf,
     pub log_stream: &'a str,
@@ -130,6 +133,8 @@ fn with_reserved(
         ("AWS_ACCESS_KEY_ID", credentials(|c| &c.access_key)),
         ("AWS_SECRET_ACCESS_KEY", credentials(|c| &c.secret)),
         ("AWS_SESSION_TOKEN", credentials(|c| &c.session_token)),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", place.fetching.map(|at| at.uri.clone())),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", place.fetching.map(|at| at.token.clone())),
         ("AWS_LAMBDA_FUNCTION_NAME", text(&target.function.name)),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", Some(target.memory_mb.to_string())),
         ("AWS_LAMBDA_FUNCTION_VERSION", Some(target.version.to_string())),
@@ -167,6 +172,7 @@ mod tests {
             metadata_token: "m",
             endpoint: None,
             credentials: None,
+            fetching: None,
             locate: &|inside| inside.into(),
             log_stream: "s",
             initialization: "on-demand",
@@ -258,6 +264,7 @@ mod tests {
             access_key: "ASIA1".into(),
             secret: "s".into(),
             session_token: "t".into(),
+            expires: lamplight_env::Timestamp::from_millis(0),
         };
         let place = Place {
             endpoint: Some("http://169.254.100.1:9002"),
@@ -283,6 +290,16 @@ mod tests {
         ] {
             assert_eq!(all.get(name).map(String::as_str), Some(value), "{name}");
         }
+    }
+
+    #[test]
+    fn credentials_are_told_or_fetched() {
+        let fetching = Fetching { uri: "http://127.0.0.1:9001/c".into(), token: "t".into() };
+        let place = Place { fetching: Some(&fetching), ..place() };
+        let all: All = variables(&target(), &place).into_iter().collect();
+        assert_eq!(all["AWS_CONTAINER_CREDENTIALS_FULL_URI"], "http://127.0.0.1:9001/c");
+        assert_eq!(all["AWS_CONTAINER_AUTHORIZATION_TOKEN"], "t");
+        assert!(!all.contains_key("AWS_ACCESS_KEY_ID"));
     }
 
     #[test]

@@ -10,7 +10,9 @@ use std::fmt;
 pub enum Phase {
     /// Started, has not asked for an event yet.
     Started,
-    /// Reported that initialisation failed.
+    /// Has told that a snapshot could be taken, and was let on: as if it woke from one.
+    Restoring,
+    /// Reported that initialisation, or what it does after a snapshot, failed.
     InitError,
     /// Waits for an event, or is about to be given one.
     Ready,
@@ -29,6 +31,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Started => "Started",
+            Self::Restoring => "Restoring",
             Self::InitError => "InitError",
             Self::Ready => "Ready",
             Self::Running { .. } => "Running",
@@ -99,7 +102,7 @@ impl Machine {
 
     /// Whether it has ever asked for an event.
     pub fn has_initialised(&self) -> bool {
-        !matches!(self.phase, Phase::Started | Phase::InitError)
+        !matches!(self.phase, Phase::Started | Phase::Restoring | Phase::InitError)
     }
 
     /// Whether it asks for an event.
@@ -110,7 +113,7 @@ impl Machine {
     /// `GET /runtime/invocation/next`.
     pub fn next(&mut self) -> Result<Asked, Refusal> {
         let asked = match &self.phase {
-            Phase::Started => Asked::Initialised,
+            Phase::Started | Phase::Restoring => Asked::Initialised,
             Phase::ResponseSent => Asked::Free,
             Phase::BrokenOff => Asked::GaveUp,
             Phase::Ready => Asked::Again,
@@ -138,7 +141,7 @@ impl Machine {
         match &self.phase {
             Phase::Running { request_id: running } if running == request_id => Ok(()),
             // AWS: an error has to come before the first byte, or in the trailers.
-            Phase::Started | Phase::InitError | Phase::Streaming { .. } => {
+            Phase::Started | Phase::Restoring | Phase::InitError | Phase::Streaming { .. } => {
                 Err(Refusal::transition(&self.phase, "InvocationResponse"))
             }
             _ => Err(Refusal::unknown_id()),
@@ -190,6 +193,32 @@ impl Machine {
     /// The same when the body is there.
     pub fn init_error(&mut self) -> Result<(), Refusal> {
         self.may_fail_init()?;
+        self.phase = Phase::InitError;
+        Ok(())
+    }
+
+    /// `GET /runtime/restore/next`.
+    pub fn restore(&mut self) -> Result<(), Refusal> {
+        match self.phase {
+            Phase::Started => {
+                self.phase = Phase::Restoring;
+                Ok(())
+            }
+            _ => Err(Refusal::transition(&self.phase, "RestoreReady")),
+        }
+    }
+
+    /// `POST /runtime/restore/error`, before its body is read.
+    pub fn may_fail_restore(&self) -> Result<(), Refusal> {
+        match self.phase {
+            Phase::Restoring => Ok(()),
+            _ => Err(Refusal::transition(&self.phase, "RestoreError")),
+        }
+    }
+
+    /// The same when the body is there.
+    pub fn restore_error(&mut self) -> Result<(), Refusal> {
+        self.may_fail_restore()?;
         self.phase = Phase::InitError;
         Ok(())
     }
@@ -272,5 +301,20 @@ mod tests {
         let mut machine = Machine::default();
         machine.next().unwrap();
         assert_eq!(machine.init_error().unwrap_err().status, 403);
+    }
+    #[test]
+    fn a_restore_is_once_and_before_the_first_event() {
+        let mut machine = Machine::default();
+        assert_eq!(machine.restore_error().unwrap_err().status, 403);
+        machine.restore().unwrap();
+        assert_eq!(machine.restore().unwrap_err().status, 403);
+        assert_eq!(machine.init_error().unwrap_err().status, 403);
+        assert!(!machine.has_initialised());
+        assert_eq!(machine.next(), Ok(Asked::Initialised));
+        assert_eq!(machine.restore().unwrap_err().status, 403);
+        let mut machine = Machine::default();
+        machine.restore().unwrap();
+        machine.restore_error().unwrap();
+        assert_eq!(machine.next().unwrap_err().status, 403);
     }
 }

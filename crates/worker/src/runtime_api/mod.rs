@@ -4,6 +4,7 @@
 //! came through. Everything that arrives here is hostile: bodies are bounded, ids are checked
 //! against the one call that runs, and a request that makes no sense gets AWS's refusal.
 
+mod credentials;
 mod crowd;
 mod extension_api;
 mod extension_server;
@@ -17,6 +18,7 @@ mod subscribing;
 use crate::logs::Capture;
 use crate::telemetry::Telemetry;
 use bytes::Bytes;
+pub use credentials::{Credentials, PATH as CREDENTIALS};
 use crowd::Crowd;
 pub use extension_api::Reason;
 use extensions::Extensions;
@@ -26,7 +28,7 @@ use lamplight_rpc::Invocation;
 pub use machine::Refusal;
 use machine::{Asked, Machine};
 pub use metadata::Metadata;
-pub use server::serve;
+pub use server::{Side, serve};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -101,6 +103,8 @@ pub struct About {
     /// `$LATEST` or a version's number.
     pub version: String,
     pub handler: String,
+    /// Whether it starts as from a snapshot.
+    pub snap_start: bool,
 }
 
 /// The shell around the state machine: channels between the sockets and the environment.
@@ -348,6 +352,21 @@ impl RuntimeApi {
     fn init_error(&self, body: Bytes, error_type: String) -> Result<(), Refusal> {
         let mut inner = self.lock();
         inner.machine.init_error()?;
+        inner.settle_init(Init::Failed { body, error_type });
+        Ok(())
+    }
+
+    fn restore(&self) -> Result<(), Refusal> {
+        self.lock().machine.restore()
+    }
+
+    fn may_fail_restore(&self) -> Result<(), Refusal> {
+        self.lock().machine.may_fail_restore()
+    }
+
+    fn restore_error(&self, body: Bytes, error_type: String) -> Result<(), Refusal> {
+        let mut inner = self.lock();
+        inner.machine.restore_error()?;
         inner.settle_init(Init::Failed { body, error_type });
         Ok(())
     }

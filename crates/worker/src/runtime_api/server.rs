@@ -1,5 +1,6 @@
 //! HTTP in front of the Runtime API.
 
+use super::credentials::{self, Credentials};
 use super::metadata::{self, Metadata};
 use super::response::response;
 use super::{Answer, Delivery, Refusal, RuntimeApi, extension_server, subscribing};
@@ -24,16 +25,23 @@ const READ_AHEAD: usize = 128 * 1024;
 
 pub(super) type Reply = Response<Full<Bytes>>;
 
+/// What an environment can ask for beside its events.
+pub struct Side {
+    pub metadata: Metadata,
+    /// Where its variables hold none.
+    pub credentials: Option<Credentials>,
+}
+
 /// Serves the listener of one environment. Does not end by itself; dropped, it closes every
 /// connection with it.
-pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>, metadata: Arc<Metadata>) {
+pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>, side: Arc<Side>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             _ = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept(), if connections.len() < api.connections() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, Arc::clone(&api), Arc::clone(&metadata)));
+                    connections.spawn(connection(stream, Arc::clone(&api), Arc::clone(&side)));
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: others have to close first.
@@ -45,13 +53,16 @@ pub async fn serve(listener: TcpListener, api: Arc<RuntimeApi>, metadata: Arc<Me
     }
 }
 
-async fn connection(stream: TcpStream, api: Arc<RuntimeApi>, metadata: Arc<Metadata>) {
+async fn connection(stream: TcpStream, api: Arc<RuntimeApi>, side: Arc<Side>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
-        let (api, metadata) = (Arc::clone(&api), Arc::clone(&metadata));
+        let (api, side) = (Arc::clone(&api), Arc::clone(&side));
         async move {
-            Ok::<_, Infallible>(match request.uri().path() {
-                metadata::PATH => metadata.answer(request.method(), request.headers()),
+            Ok::<_, Infallible>(match (request.uri().path(), &side.credentials) {
+                (metadata::PATH, _) => side.metadata.answer(request.method(), request.headers()),
+                (credentials::PATH, Some(credentials)) => {
+                    credentials.answer(request.method(), request.headers())
+                }
                 _ => handle(&api, request).await,
             })
         }
@@ -88,6 +99,16 @@ async fn handle(api: &RuntimeApi, request: Request<Incoming>) -> Reply {
         }
         (&Method::POST, ["invocation", id, "error"]) => error(api, id, &head.headers, body).await,
         (&Method::POST, ["init", "error"]) => init_error(api, &head.headers, body).await,
+        (method, ["restore", asked @ ("next" | "error")]) if api.about.snap_start => {
+            match (method, *asked) {
+                // There is no snapshot: who asks has been restored.
+                (&Method::GET, "next") => {
+                    api.restore().map(|()| reply(StatusCode::OK, "application/json", ""))
+                }
+                (&Method::POST, "error") => restore_error(api, &head.headers, body).await,
+                _ => return reply(StatusCode::METHOD_NOT_ALLOWED, "text/plain", ""),
+            }
+        }
         (
             _,
             ["invocation", "next"] | ["invocation", _, "response" | "error"] | ["init", "error"],
@@ -164,6 +185,18 @@ async fn init_error(
     let _one = api.upload().await?;
     let body = error_body(body).await?;
     api.init_error(body, error_type(headers, "Runtime.Unknown"))?;
+    Ok(accepted())
+}
+
+async fn restore_error(
+    api: &RuntimeApi,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Reply, Refusal> {
+    api.may_fail_restore()?;
+    let _one = api.upload().await?;
+    let body = error_body(body).await?;
+    api.restore_error(body, error_type(headers, "Runtime.Unknown"))?;
     Ok(accepted())
 }
 

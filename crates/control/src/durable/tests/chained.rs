@@ -39,6 +39,7 @@ pub fn find(function: &FunctionRef, tenant: Option<&str>) -> Result<Arc<Target>,
         tenant_isolation: false,
         durable: Some(DurableSettings { timeout: 86_400, retention_days: 1 }),
         max_concurrency: None,
+        snap_start: false,
     }))
 }
 
