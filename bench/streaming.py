@@ -16,6 +16,8 @@ import subprocess
 import sys
 import time
 
+import page
+from figures import load_average
 from harness import aws, code, place
 from harness.functions import deploy
 from harness.server import Server
@@ -116,7 +118,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--first-bytes", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--docs", type=pathlib.Path, help="where to write; docs after a whole run, else target/bench")
     arguments = parser.parse_args()
+    before_all = load_average()
     origin = subprocess.Popen([sys.executable, "-c", ORIGIN], stdout=subprocess.PIPE, text=True)
     proxy = subprocess.Popen(
         [os.environ["PLAIN_PROXY"], f"127.0.0.1:{origin.stdout.readline().strip()}"],
@@ -162,6 +166,23 @@ def main():
     ]
     for what, value, bar, good in held:
         print(f"  {what:<24} {value:6.2f}  {bar:<6} {'ok' if good else 'BROKEN'}")
+    given = page.circumstances(before_all)
+    speeds_table = [("server", "first byte p50, ms", "p99, ms", "200 MB at, MiB/s"), *(
+        (way, f"{middle(firsts[way]):.2f}", f"{sorted(firsts[way])[int(0.99 * len(firsts[way]))]:.2f}", f"{middle(speeds[way]):.0f}")
+        for way in ways
+    )]  # fmt: skip
+    bars = [("bar", "measured", "", ""), *(
+        (what, f"{value:.2f}", bar, "held" if good else "**broken**") for what, value, bar, good in held
+    )]  # fmt: skip
+    section = "\n\n".join([
+        "## Streamed responses",
+        f"`bench/streaming`. {page.said(given)} The same program writes the same bytes as a function and behind "
+        "a plain proxy made of the same HTTP library; rounds take turns. A first byte is timed from its writing.",
+        page.table(speeds_table), page.table(bars),
+    ])  # fmt: skip
+    whole = arguments.first_bytes >= 200 and arguments.rounds >= 5
+    docs = arguments.docs or (page.DOCS if whole else place.ROOT / "target" / "bench")
+    page.write("streaming", section, {"version": 1, **given, "ways": speeds_table, "bars": bars}, docs=docs)
     sys.exit(0 if all(good for *_, good in held) else 1)
 
 
