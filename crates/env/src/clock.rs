@@ -119,6 +119,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_jump_of_the_wall_clock_does_not_move_a_steady_one() {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(5_000)));
+        let steady = SteadyClock::new(Arc::clone(&clock) as _);
+        clock.jump_to(Timestamp::from_millis(9_000_000));
+        assert_eq!(steady.now().millis(), 5_000);
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(steady.now().millis(), 7_000);
+    }
+
+    #[test]
     fn a_jump_moves_only_the_wall_clock() {
         let clock = ManualClock::at(Timestamp::from_millis(1_000));
         let before = clock.instant();

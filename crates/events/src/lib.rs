@@ -11,7 +11,6 @@
 //!
 //! Not here: event source mappings, schedules. They will call the same [`lamplight_rpc::Invoker`].
 
-mod clock;
 mod desk;
 mod destinations;
 mod event_queue;

@@ -1,6 +1,5 @@
 //! The room put together: one engine for events, one for what is owed, and upkeep.
 
-use crate::clock::Steady;
 use crate::desk::Desk;
 use crate::destinations::{Delivering, Functions, Routes};
 use crate::event_queue::{Intake, Stock};
@@ -10,7 +9,7 @@ use crate::poller::engine::Engine;
 use crate::poller::known::{Known, Settings};
 use crate::poller::lanes::Limits;
 use crate::record::{DELIVERIES, ENDED, EVENTS, root};
-use lamplight_env::{Env, faults};
+use lamplight_env::{Clock, Env, faults};
 use lamplight_rpc::{Catalog, Documents, EventDesk, EventQueue, Invoker};
 use lamplight_store::{Queue, StoreError};
 use std::sync::Arc;
@@ -23,7 +22,8 @@ const DELIVERING: Limits = Limits { running: 64, bytes: 32 << 20, window: 4 };
 
 /// What the room works with.
 pub struct Parts {
-    /// Its tasks are told to stop before environments end.
+    /// Its clock is one that does not jump (`SteadyClock`), shared by all that share the store. Its
+    /// tasks are told to stop before environments end.
     pub env: Env,
     pub options: Options,
     pub queue: Arc<dyn Queue>,
@@ -37,7 +37,7 @@ pub struct Parts {
 pub struct Events {
     env: Env,
     options: Options,
-    clock: Steady,
+    clock: Arc<dyn Clock>,
     store: Arc<dyn Queue>,
     calls: Arc<Engine>,
     deliveries: Arc<Engine>,
@@ -59,7 +59,7 @@ impl Events {
         known: Arc<dyn Known>,
         routes: Routes,
     ) -> Result<Self, StoreError> {
-        let clock = Steady::new(Arc::clone(&env.clock));
+        let clock = Arc::clone(&env.clock);
         // Nobody else works on this store, so whoever held a lease is gone.
         for queues in [EVENTS, DELIVERIES].into_iter().filter(|_| !faults::bug("forget-reclaim")) {
             queue.reclaim(&root(queues), clock.now()).await?;
@@ -127,7 +127,7 @@ impl Events {
 }
 
 /// Deletes what has outlived its use, until the stop.
-async fn upkeep(env: Env, clock: Steady, store: Arc<dyn Queue>, records: u64) {
+async fn upkeep(env: Env, clock: Arc<dyn Clock>, store: Arc<dyn Queue>, records: u64) {
     let mut stop = env.tasks.stop_signal();
     loop {
         let swept = async {

@@ -1,12 +1,11 @@
 //! The work on what is owed: bring it there, or come back later.
 
-use crate::clock::Steady;
 use crate::poller::engine::{Settlement, Work};
 use crate::poller::lanes::Verdict;
 use crate::poller::machine;
 use crate::record::{Durable, Kind, Owed};
 use async_trait::async_trait;
-use lamplight_env::{Timestamp, faults};
+use lamplight_env::{Clock, Timestamp, faults};
 use lamplight_rpc::{Content, Delivery, DeliveryError, Destinations};
 use lamplight_store::{Message, Step};
 use std::sync::Arc;
@@ -18,7 +17,7 @@ const REFUSAL: usize = 1024;
 
 pub struct Delivering {
     pub destinations: Arc<dyn Destinations>,
-    pub clock: Steady,
+    pub clock: Arc<dyn Clock>,
 }
 
 #[async_trait]

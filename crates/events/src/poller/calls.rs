@@ -4,13 +4,12 @@ use super::engine::{Settlement, Work};
 use super::known::Known;
 use super::lanes::Verdict;
 use super::machine::{self, Attempt, End, Next, Policy};
-use crate::clock::Steady;
 use crate::destinations::{Ending, deliveries};
 use crate::event_queue::Stock;
 use crate::options::Options;
 use crate::record::{self, Durable, ENDED, Ended, EventState};
 use async_trait::async_trait;
-use lamplight_env::{Stop, faults};
+use lamplight_env::{Clock, Stop, faults};
 use lamplight_model::FunctionRef;
 use lamplight_rpc::{Call, CatalogError, InvokeError, Invoked, Invoker, StartError};
 use lamplight_store::{Key, Message, Moved, Step};
@@ -24,7 +23,7 @@ const ERROR: usize = 1024;
 pub struct Calls {
     pub invoker: Arc<dyn Invoker>,
     pub known: Arc<dyn Known>,
-    pub clock: Steady,
+    pub clock: Arc<dyn Clock>,
     pub options: Options,
     pub stock: Arc<Stock>,
     pub stop: Stop,

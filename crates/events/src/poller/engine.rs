@@ -4,9 +4,8 @@
 //! has missed a hint, and from time to time.
 
 use super::lanes::{Lanes, Limits, Turn, Verdict};
-use crate::clock::Steady;
 use async_trait::async_trait;
-use lamplight_env::{Tasks, Timestamp, faults};
+use lamplight_env::{Clock, Tasks, Timestamp, faults};
 use lamplight_store::{Ask, Key, Message, NewMessage, Queue, Receipt, Step, StoreError};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -49,7 +48,7 @@ pub struct Engine {
     root: Key,
     work: Arc<dyn Work>,
     tasks: Tasks,
-    clock: Steady,
+    clock: Arc<dyn Clock>,
     lanes: Mutex<Lanes>,
     nudge: Notify,
 }
@@ -58,7 +57,7 @@ impl Engine {
     pub fn new(
         (queue, root): (Arc<dyn Queue>, Key),
         work: Arc<dyn Work>,
-        (tasks, clock): (Tasks, Steady),
+        (tasks, clock): (Tasks, Arc<dyn Clock>),
         limits: Limits,
     ) -> Arc<Self> {
         let lanes = Mutex::new(Lanes::new(limits));
@@ -344,7 +343,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_large_to_deliver_still_ends() {
         let (env, store) = (Env::system(), Arc::new(MemoryQueues::default()));
-        let clock = Steady::new(Arc::clone(&env.clock));
+        let clock = Arc::clone(&env.clock);
         let lane = Key::new(&["event", "f"]).unwrap();
         let queue = Arc::clone(&store) as Arc<dyn Queue>;
         let engine = Engine::new(

@@ -14,7 +14,7 @@ mod world;
 use crate::destinations::Routes;
 use crate::options::Options;
 use crate::service::Events;
-use lamplight_env::{Env, SeededRandom, Tasks};
+use lamplight_env::{Clock, Env, SeededRandom, SteadyClock, Tasks};
 use lamplight_model::{AccountId, FunctionRef, Scope};
 use lamplight_rpc::Event;
 use lamplight_store::MemoryQueues;
@@ -69,7 +69,7 @@ fn live(world: &Arc<World>, store: &Arc<MemoryQueues>, for_ms: u64, sends: bool)
     runtime.block_on(async {
         world.begin();
         let env = Env {
-            clock: Arc::clone(world) as _,
+            clock: Arc::new(SteadyClock::new(Arc::clone(world) as Arc<dyn Clock>)),
             random: Arc::new(SeededRandom::new(world.dice(u64::MAX))),
             tasks: Tasks::new(),
         };
