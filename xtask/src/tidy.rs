@@ -49,9 +49,12 @@ pub fn run(arguments: &[String]) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let mut wrong = directions(&metadata(&root)?);
     let files = tracked(&root)?;
+    // Where this checkout stands is on this machine only.
+    let checkouts = format!("{}/", root.parent().unwrap_or(&root).display());
     for file in &files {
         let Ok(text) = std::fs::read_to_string(root.join(file)) else { continue };
         wrong.extend(file_faults(&file.to_string_lossy(), &text));
+        wrong.extend(machine_paths(&file.to_string_lossy(), &text, &checkouts));
     }
     wrong.extend(crate::cases::faults(&root, &files)?);
     for fault in &wrong {
@@ -142,9 +145,6 @@ fn file_faults(file: &str, text: &str) -> Vec<String> {
     }
     let unsafe_allowed = !rust || UNSAFE_HOMES.iter().any(|home| file.starts_with(home));
     for (index, line) in text.lines().enumerate() {
-        if let Some(path) = machine_path(line) {
-            fault(index + 1, &format!("`{path}` is a path of one machine"));
-        }
         if rust && ["TO", "FIX"].iter().zip(["DO", "ME"]).any(|(a, b)| marked(line, a, b)) {
             fault(index + 1, "do it, or leave it out");
         }
@@ -162,10 +162,17 @@ fn marked(line: &str, start: &str, end: &str) -> bool {
     line.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == marker)
 }
 
-/// A path that exists on a developer's machine only: somebody's home or checkout.
-fn machine_path(line: &str) -> Option<&str> {
-    let starts = ["/home/", "/Users/", "/root/.", "/work/"];
-    starts.iter().find_map(|start| {
+fn machine_paths(file: &str, text: &str, checkouts: &str) -> Vec<String> {
+    let found = text.lines().enumerate().filter_map(|(index, line)| {
+        let path = machine_path(line, checkouts)?;
+        Some(format!("{file}:{}: `{path}` is a path of one machine", index + 1))
+    });
+    found.collect()
+}
+
+/// A path that exists on a developer's machine only: somebody's home, or a place of checkouts.
+fn machine_path<'l>(line: &'l str, checkouts: &str) -> Option<&'l str> {
+    ["/home/", "/Users/", "/root/.", checkouts].iter().find_map(|start| {
         let at = line.find(start)?;
         let before = line[..at].chars().next_back();
         // `/proc/1/root/.` and `{base}/home/` are not absolute, `/home/` alone is just a directory.
@@ -224,12 +231,15 @@ mod tests {
 
     #[test]
     fn paths_of_one_machine_are_found() {
-        let (home, work) = (["/ho", "me/ada/x.rs"].concat(), ["/wo", "rk/main"].concat());
+        fn machine_path(line: &str) -> Option<&str> {
+            super::machine_path(line, "/checkouts/")
+        }
+        let home = ["/ho", "me/ada/x.rs"].concat();
         assert_eq!(machine_path(&format!("see {home}, line 3")), Some(home.as_str()));
-        assert_eq!(machine_path(&format!("\"{work}\"")), Some(work.as_str()));
+        assert_eq!(machine_path("\"/checkouts/lamplight\""), Some("/checkouts/lamplight"));
         assert_eq!(machine_path("the sandbox has no /home/ at all"), None);
         assert_eq!(machine_path("open(\"/proc/1/root/.x\")"), None);
-        assert_eq!(machine_path("${root}/work/dir"), None);
+        assert_eq!(machine_path("${root}/checkouts/dir"), None);
     }
 
     #[test]
