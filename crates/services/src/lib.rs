@@ -6,6 +6,8 @@
 pub mod destinations;
 pub mod iam;
 pub mod logs;
+mod records;
 pub mod sns;
 pub mod sqs;
+mod statements;
 pub mod sts;

@@ -47,7 +47,7 @@ impl Auth {
         let signed = head.headers.contains_key(http::header::AUTHORIZATION)
             || query.is_some_and(|query| query.contains("X-Amz-"));
         let arn = percent::query_value(query, named).filter(|_| !signed)?;
-        let caller = self.keys.owner.2.clone();
+        let caller = Caller { by_link: true, ..self.keys.owner.2.clone() };
         let region = arn.split(':').nth(3).unwrap_or_default().into();
         Some((caller.clone(), Scope { account: caller.account, region }))
     }

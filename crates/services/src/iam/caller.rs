@@ -36,10 +36,12 @@ pub struct Caller {
     pub arn: String,
     pub user_id: String,
     pub who: Who,
-    /// What this session of them may do at most: the text of a policy.
+    /// What their session may do at most: the text of a policy.
     pub session_policy: Option<String>,
     /// Under temporary credentials.
     pub temporary: bool,
+    /// Has proved nothing but that a link came to them.
+    pub by_link: bool,
 }
 
 impl Caller {
@@ -61,7 +63,7 @@ impl Caller {
             }
         };
         let account = account.clone();
-        Self { account, arn, user_id, who, session_policy: None, temporary: false }
+        Self { account, arn, user_id, who, session_policy: None, temporary: false, by_link: false }
     }
 
     /// As policies name them.

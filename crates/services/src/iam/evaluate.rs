@@ -55,7 +55,7 @@ pub struct Policies {
     pub identity: Vec<Document>,
     /// What the identity may have at most.
     pub boundary: Option<Document>,
-    /// What this session of it may have at most.
+    /// What its session may have at most.
     pub session: Option<Document>,
     /// Of the resource.
     pub resource: Option<Document>,

@@ -13,8 +13,8 @@ const MOST: usize = 2;
 impl Iam {
     /// The secret of an access key that may be used, and whose it is.
     pub fn access_key(&self, id: &str) -> Option<(Secret, Caller)> {
-        let (key, _) = self.find::<AccessKey>(id)?;
-        let (user, _) = self.find::<User>(&key.user)?;
+        let key = self.find::<AccessKey>(id)?;
+        let user = self.find::<User>(&key.user)?;
         let usable = key.active && key.user_id == user.id;
         let who = Who::User { name: format!("{}{}", user.path, user.name), id: user.id };
         let secret = Secret { secret_key: key.secret, session_token: None };

@@ -143,7 +143,7 @@ impl Iam {
         match arn.strip_prefix("arn:aws:iam::aws:policy/") {
             Some(name) => aws_managed::find(name),
             None => {
-                let policy = self.find::<ManagedPolicy>(arn.rsplit('/').next()?)?.0;
+                let policy = self.find::<ManagedPolicy>(arn.rsplit('/').next()?)?;
                 (policy.arn(&self.account) == arn).then_some(policy)
             }
         }

@@ -88,15 +88,15 @@ impl Iam {
     /// The ARN of a user or a role that there is, with its path.
     pub fn arn_of(&self, kind: &str, name: &str) -> Option<String> {
         match kind {
-            "user" => self.find::<User>(name).map(|(user, _)| user.arn(&self.account)),
-            "role" => self.find::<Role>(name).map(|(role, _)| role.arn(&self.account)),
+            "user" => self.find::<User>(name).map(|user| user.arn(&self.account)),
+            "role" => self.find::<Role>(name).map(|role| role.arn(&self.account)),
             _ => None,
         }
     }
 
     /// The role of an ARN.
     pub(crate) fn role(&self, arn: &str) -> Option<Role> {
-        let (role, _) = self.find::<Role>(arn.rsplit('/').next()?)?;
+        let role = self.find::<Role>(arn.rsplit('/').next()?)?;
         (role.arn(&self.account) == arn).then_some(role)
     }
 
@@ -105,7 +105,7 @@ impl Iam {
             Who::Root => return Standing::Owner,
             Who::User { name, id } => {
                 let user = self.find::<User>(name.rsplit('/').next().unwrap_or(name));
-                user.filter(|(user, _)| user.id == *id).map(|(user, _)| user.attached)
+                user.filter(|user| user.id == *id).map(|user| user.attached)
             }
             Who::Role { name, id, .. } => {
                 let role = self.role(&format!("arn:aws:iam::{}:role{name}", self.account));

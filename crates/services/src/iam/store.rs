@@ -3,15 +3,13 @@
 //! IAM has no regions: everything is in the scope of the account alone. Reads come from memory.
 
 use super::{Iam, fault};
+use crate::records::{self, Fate};
 use lamplight_model::{AccountId, Scope};
-use lamplight_rpc::{Document, DocumentError, DocumentKey, Expected};
+use lamplight_rpc::{DocumentError, DocumentKey};
 use lamplight_wire::ApiError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// How often a write that met another one is tried again.
-const TRIES: usize = 8;
 
 /// Something with a name that is one document.
 pub trait Record: Serialize + DeserializeOwned {
@@ -145,22 +143,20 @@ impl ManagedPolicy {
 }
 
 impl Iam {
-    /// A record, and the revision of its document. One that cannot be read is logged and is none,
-    /// which allows nobody anything.
-    pub(super) fn find<R: Record>(&self, name: &str) -> Option<(R, i64)> {
-        let found = self.documents.get(&self.key::<R>(name))?;
-        Some((read(&found)?, found.rev))
+    /// One that cannot be read is none, which allows nobody anything.
+    pub(super) fn find<R: Record>(&self, name: &str) -> Option<R> {
+        records::read(&self.documents.get(&self.key::<R>(name))?)
     }
 
     pub(super) fn get<R: Record>(&self, name: &str) -> Result<R, ApiError> {
-        self.find(name).map(|(record, _)| record).ok_or_else(|| absent::<R>(name))
+        self.find(name).ok_or_else(|| absent::<R>(name))
     }
 
     /// All of them, by name.
     pub(super) fn all<R: Record>(&self) -> Vec<R> {
         let scope = self.scope();
         let documents = self.documents.list((R::KIND, &scope), None, None, usize::MAX);
-        documents.iter().filter_map(read).collect()
+        documents.iter().filter_map(records::read).collect()
     }
 
     pub(super) async fn create<R: Record>(&self, name: &str, record: &R) -> Result<(), ApiError> {
@@ -169,18 +165,13 @@ impl Iam {
             let message = format!("Cannot exceed quota for {}s: {}", R::NOUN, R::MOST);
             return Err(fault("LimitExceeded", message));
         }
-        let key = self.key::<R>(name);
-        match self.documents.put(key, Expected::Nothing, body(record)?).await {
-            Ok(_) => Ok(()),
-            Err(DocumentError::Conflict) => {
-                let noun = R::NOUN;
-                let capital: String = noun.chars().take(1).flat_map(char::to_uppercase).collect();
-                let rest: String = noun.chars().skip(1).collect();
-                let message = format!("{capital}{rest} with name {name} already exists.");
-                Err(fault("EntityAlreadyExists", message))
-            }
-            Err(error) => Err(unavailable(&error)),
-        }
+        let created = records::create(&*self.documents, self.key::<R>(name), record).await;
+        created.map_err(|why| {
+            why.told(|error| match error {
+                DocumentError::Conflict => exists::<R>(name),
+                error => unavailable(error),
+            })
+        })
     }
 
     /// Reads, changes and writes.
@@ -189,17 +180,11 @@ impl Iam {
         name: &str,
         change: impl Fn(&mut R) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        for _ in 0..TRIES {
-            let (mut record, rev) = self.find::<R>(name).ok_or_else(|| absent::<R>(name))?;
+        self.decide::<R, T>(name, |mut record| {
             let answer = change(&mut record)?;
-            let key = self.key::<R>(name);
-            match self.documents.put(key, Expected::Rev(rev), body(&record)?).await {
-                Ok(_) => return Ok(answer),
-                Err(DocumentError::Conflict) => {}
-                Err(error) => return Err(unavailable(&error)),
-            }
-        }
-        Err(busy())
+            Ok((Fate::Becomes(record), answer))
+        })
+        .await
     }
 
     /// Deletes what `check` has nothing against.
@@ -208,16 +193,22 @@ impl Iam {
         name: &str,
         check: impl Fn(&R) -> Result<(), ApiError>,
     ) -> Result<(), ApiError> {
-        for _ in 0..TRIES {
-            let (record, rev) = self.find::<R>(name).ok_or_else(|| absent::<R>(name))?;
-            check(&record)?;
-            match self.documents.delete(&self.key::<R>(name), Expected::Rev(rev)).await {
-                Ok(_) => return Ok(()),
-                Err(DocumentError::Conflict) => {}
-                Err(error) => return Err(unavailable(&error)),
-            }
-        }
-        Err(busy())
+        self.decide::<R, ()>(name, |record| check(&record).map(|()| (Fate::Ends, ()))).await
+    }
+
+    async fn decide<R: Record, T>(
+        &self,
+        name: &str,
+        decide: impl Fn(R) -> Result<(Fate<R>, T), ApiError>,
+    ) -> Result<T, ApiError> {
+        let decide = |found: Option<R>| decide(found.ok_or_else(|| absent::<R>(name))?);
+        let changed = records::change(&*self.documents, &self.key::<R>(name), decide).await;
+        changed.map_err(|why| {
+            why.told(|error| match error {
+                DocumentError::Conflict => busy(),
+                error => unavailable(error),
+            })
+        })
     }
 
     fn key<R: Record>(&self, name: &str) -> DocumentKey {
@@ -229,18 +220,10 @@ impl Iam {
     }
 }
 
-fn read<R: Record>(document: &Document) -> Option<R> {
-    match R::deserialize(&*document.body) {
-        Ok(record) => Some(record),
-        Err(error) => {
-            tracing::error!(kind = R::KIND, owner = %document.key.owner, %error, "cannot be read");
-            None
-        }
-    }
-}
-
-fn body<R: Record>(record: &R) -> Result<serde_json::Value, ApiError> {
-    serde_json::to_value(record).map_err(ApiError::internal)
+fn exists<R: Record>(name: &str) -> ApiError {
+    let capital: String = R::NOUN.chars().take(1).flat_map(char::to_uppercase).collect();
+    let rest: String = R::NOUN.chars().skip(1).collect();
+    fault("EntityAlreadyExists", format!("{capital}{rest} with name {name} already exists."))
 }
 
 pub(super) fn absent<R: Record>(name: &str) -> ApiError {

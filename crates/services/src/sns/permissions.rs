@@ -2,8 +2,8 @@
 
 use super::topics::{Record, default_policy};
 use super::{Call, invalid};
+use crate::statements::{self, Refusal, Statement, texts};
 use lamplight_wire::{ApiError, Output};
-use serde_json::{Value, json};
 
 /// AWS: statements of a topic's policy.
 const MOST_STATEMENTS: usize = 100;
@@ -11,11 +11,7 @@ const MOST_STATEMENTS: usize = 100;
 pub(super) async fn add(call: &Call<'_>) -> Result<Output, ApiError> {
     let topic = call.topic("TopicArn")?;
     let label = call.required("Label")?;
-    let texts = |member: &str| -> Vec<String> {
-        let given = call.input.get(member).and_then(Value::as_array);
-        given.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let (accounts, actions) = (texts("AWSAccountId"), texts("ActionName"));
+    let (accounts, actions) = (texts(call.input, "AWSAccountId"), texts(call.input, "ActionName"));
     if accounts.is_empty() || actions.is_empty() {
         return Err(invalid(if accounts.is_empty() { "AWSAccountId" } else { "ActionName" }));
     }
@@ -23,33 +19,16 @@ pub(super) async fn add(call: &Call<'_>) -> Result<Output, ApiError> {
         return Err(invalid("Policy statement action out of service scope!"));
     }
     let arn = topic.name.arn(call.scope);
-    let one_or_all = |texts: Vec<String>| match texts.as_slice() {
-        [only] => Value::from(only.as_str()),
-        all => json!(all),
-    };
-    let principals =
-        accounts.iter().map(|account| format!("arn:aws:iam::{account}:root")).collect();
-    let statement = json!({
-        "Sid": label,
-        "Effect": "Allow",
-        "Principal": { "AWS": one_or_all(principals) },
-        "Action": one_or_all(actions.iter().map(|action| format!("SNS:{action}")).collect()),
-        "Resource": arn,
-    });
     let account = call.scope.account.to_string();
+    let statement = Statement { service: "SNS", label, accounts, actions, resource: &arn };
+    let fresh = || default_policy(&arn, &account);
     let edit = |record: &mut Record| {
-        let mut policy = policy_of(record).unwrap_or_else(|| default_policy(&arn, &account));
-        let statements = policy.get_mut("Statement").and_then(Value::as_array_mut);
-        let statements = statements.ok_or_else(|| invalid("Policy"))?;
-        if statements.iter().any(|one| one.get("Sid").is_some_and(|sid| *sid == *label)) {
-            return Err(invalid("Statement already exists"));
-        }
-        if statements.len() >= MOST_STATEMENTS {
-            return Err(invalid("Policy Reason: too many statements"));
-        }
-        statements.push(statement.clone());
-        record.attributes.insert("Policy".to_owned(), Value::from(policy.to_string()));
-        Ok(())
+        let added = statements::add(&mut record.attributes, &statement, fresh, MOST_STATEMENTS);
+        added.map_err(|refusal| match refusal {
+            Refusal::NoList => invalid("Policy"),
+            Refusal::Known => invalid("Statement already exists"),
+            Refusal::Full(_) => invalid("Policy Reason: too many statements"),
+        })
     };
     call.sns.change(call.scope, &topic.name, edit).await?;
     Ok(Output::empty())
@@ -59,17 +38,10 @@ pub(super) async fn remove(call: &Call<'_>) -> Result<Output, ApiError> {
     let topic = call.topic("TopicArn")?;
     let label = call.required("Label")?;
     let edit = |record: &mut Record| {
-        let Some(mut policy) = policy_of(record) else { return Ok(()) };
-        if let Some(statements) = policy.get_mut("Statement").and_then(Value::as_array_mut) {
-            statements.retain(|one| one.get("Sid").is_none_or(|sid| *sid != *label));
-        }
-        record.attributes.insert("Policy".to_owned(), Value::from(policy.to_string()));
+        // AWS: taking away what is not there is fine.
+        let _ = statements::remove(&mut record.attributes, label);
         Ok(())
     };
     call.sns.change(call.scope, &topic.name, edit).await?;
     Ok(Output::empty())
-}
-
-fn policy_of(record: &Record) -> Option<Value> {
-    serde_json::from_str(record.attributes.get("Policy")?.as_str()?).ok()
 }

@@ -7,17 +7,17 @@ use super::filter;
 use super::message::Message;
 use super::name::{TopicName, subscription_of_arn};
 use super::topics::{PAGE, Topic};
-use super::{Call, Sns, invalid, no_subscription, no_topic, unavailable};
+use super::{Call, Sns, invalid, no_subscription, unavailable};
+use crate::records::{self, Fate};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lamplight_model::{FunctionRef, Scope};
-use lamplight_rpc::{Document, DocumentError, DocumentKey, Expected};
+use lamplight_rpc::{Document, DocumentKey, Expected};
 use lamplight_wire::{ApiError, Output};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 pub(super) const KIND: &str = "sns-subscription";
-const TRIES: usize = 8;
 /// Subscriptions of one topic. AWS allows twelve million; each costs a publisher a look.
 const MOST: usize = 10_000;
 
@@ -36,6 +36,12 @@ pub(super) struct Record {
     /// What confirms it; absent once it is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// It was confirmed by somebody who showed nothing but the token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confirmed_by_link: bool,
+    /// It does not end by a link alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub authenticate_on_unsubscribe: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -43,16 +49,13 @@ pub(super) struct Subscription {
     pub topic: TopicName,
     pub id: String,
     pub record: Record,
-    rev: i64,
 }
 
 impl Subscription {
     fn read(document: &Document) -> Option<Self> {
-        let record = serde_json::from_value((*document.body).clone())
-            .inspect_err(|error| tracing::error!(%error, "a subscription cannot be read"))
-            .ok()?;
+        let record = records::read(document)?;
         let topic = TopicName::parse(&document.key.owner).ok()?;
-        Some(Self { topic, id: document.key.id.to_string(), record, rev: document.rev })
+        Some(Self { topic, id: document.key.id.to_string(), record })
     }
 
     pub(super) fn arn(&self, scope: &Scope) -> String {
@@ -128,16 +131,38 @@ impl Sns {
         (all.len() - pending, pending)
     }
 
-    async fn put(
+    /// Writes what `edit` makes of a subscription.
+    async fn change_subscription(
         &self,
         scope: &Scope,
-        subscription: &Subscription,
-        expected: Expected,
-    ) -> Result<(), DocumentError> {
-        let key = DocumentKey::new(KIND, scope, subscription.topic.as_str(), &subscription.id);
-        let body = serde_json::to_value(&subscription.record);
-        let body = body.map_err(|error| DocumentError::Unavailable(error.to_string()))?;
-        self.around.documents.put(key, expected, body).await.map(|_| ())
+        (topic, id): (&TopicName, &str),
+        edit: impl Fn(&mut Record) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
+        let key = DocumentKey::new(KIND, scope, topic.as_str(), id);
+        let decide = |found: Option<Record>| {
+            let mut record = found.ok_or_else(no_subscription)?;
+            edit(&mut record)?;
+            Ok((Fate::Becomes(record), ()))
+        };
+        let changed = records::change(&*self.around.documents, &key, decide).await;
+        changed.map_err(|why| why.told(|error| unavailable(error)))
+    }
+
+    /// Ends what a deletion that was cut off has left of a topic's namesake.
+    pub(super) async fn sweep_subscriptions(
+        &self,
+        scope: &Scope,
+        (topic, generation): (&TopicName, &str),
+    ) {
+        let documents = &self.around.documents;
+        for document in documents.list((KIND, scope), Some(topic.as_str()), None, usize::MAX) {
+            let ours = |record: Record| record.generation == generation;
+            if records::read(&document).is_some_and(ours) {
+                continue;
+            }
+            // It gets nothing in any case, and ends with the topic at the latest.
+            let _ = documents.delete(&document.key, Expected::Rev(document.rev)).await;
+        }
     }
 }
 
@@ -266,10 +291,13 @@ pub(super) async fn subscribe(call: &Call<'_>) -> Result<Output, ApiError> {
         principal: call.caller.arn.clone(),
         attributes,
         token,
+        confirmed_by_link: false,
+        authenticate_on_unsubscribe: false,
     };
-    let new = Subscription { topic: topic.name, id: random.uuid(), record, rev: 0 };
-    let put = call.sns.put(call.scope, &new, Expected::Nothing).await;
-    put.map_err(|error| unavailable(&error))?;
+    let new = Subscription { topic: topic.name, id: random.uuid(), record };
+    let key = DocumentKey::new(KIND, call.scope, new.topic.as_str(), &new.id);
+    let created = records::create(&*call.sns.around.documents, key, &new.record).await;
+    created.map_err(|why| why.told(|error| unavailable(error)))?;
     if new.record.token.is_some() {
         call.sns.ask_to_confirm(call.scope, &new).await?;
     }
@@ -291,21 +319,39 @@ pub(super) async fn confirm(call: &Call<'_>) -> Result<Output, ApiError> {
     let topic = call.topic("TopicArn")?;
     let token = call.required("Token")?;
     let all = call.sns.subscriptions(call.scope, &topic);
-    let known = |one: &&mut Subscription| one.record.token.as_deref() == Some(token);
-    let mut all = all;
-    let Some(subscription) = all.iter_mut().find(known) else { return Err(invalid("Token")) };
-    subscription.record.token = None;
-    let expected = Expected::Rev(subscription.rev);
-    let put = call.sns.put(call.scope, subscription, expected).await;
-    put.map_err(|error| unavailable(&error))?;
-    Output::of(json!({ "SubscriptionArn": subscription.arn(call.scope) }))
+    let known = |one: &&Subscription| one.record.token.as_deref() == Some(token);
+    let Some(found) = all.iter().find(known) else { return Err(invalid("Token")) };
+    let locked = call.text("AuthenticateOnUnsubscribe").is_some_and(|text| text == "true");
+    let edit = |record: &mut Record| {
+        record.token = None;
+        record.confirmed_by_link = call.caller.by_link;
+        // AWS: only who has proved who they are may ask for it.
+        record.authenticate_on_unsubscribe = locked && !call.caller.by_link;
+        Ok(())
+    };
+    call.sns.change_subscription(call.scope, (&found.topic, &found.id), edit).await?;
+    Output::of(json!({ "SubscriptionArn": found.arn(call.scope) }))
 }
 
 pub(super) async fn unsubscribe(call: &Call<'_>) -> Result<Output, ApiError> {
     let (topic, id) = subscription_of_arn(call.required("SubscriptionArn")?, call.scope)?;
     let key = DocumentKey::new(KIND, call.scope, topic.as_str(), &id);
-    let gone = call.sns.around.documents.delete(&key, Expected::Anything).await;
-    gone.map_err(|error| unavailable(&error))?;
+    let decide = |found: Option<Record>| {
+        match found {
+        Some(record) if record.authenticate_on_unsubscribe && call.caller.by_link => {
+            Err(ApiError::new(
+                "AuthorizationErrorException",
+                "This subscription was confirmed with AuthenticateOnUnsubscribe: the request has to \
+                 be signed.",
+            )
+            .with_status(403))
+        }
+        Some(_) => Ok((Fate::Ends, ())),
+        None => Ok((Fate::Stays, ())),
+    }
+    };
+    let gone = records::change(&*call.sns.around.documents, &key, decide).await;
+    gone.map_err(|why| why.told(|error| unavailable(error)))?;
     Ok(Output::empty())
 }
 
@@ -351,6 +397,7 @@ fn found(call: &Call<'_>) -> Result<Subscription, ApiError> {
 pub(super) fn attributes(call: &Call<'_>) -> Result<Output, ApiError> {
     let subscription = found(call)?;
     let pending = subscription.record.token.is_some();
+    let authenticated = !pending && !subscription.record.confirmed_by_link;
     let mut shown = Map::new();
     for (name, value) in [
         ("SubscriptionArn", subscription.arn(call.scope)),
@@ -359,7 +406,7 @@ pub(super) fn attributes(call: &Call<'_>) -> Result<Output, ApiError> {
         ("Protocol", subscription.record.protocol.clone()),
         ("Endpoint", subscription.record.endpoint.clone()),
         ("SubscriptionPrincipal", subscription.record.principal.clone()),
-        ("ConfirmationWasAuthenticated", (!pending).to_string()),
+        ("ConfirmationWasAuthenticated", authenticated.to_string()),
         ("PendingConfirmation", pending.to_string()),
         ("RawMessageDelivery", "false".to_owned()),
     ] {
@@ -376,18 +423,13 @@ pub(super) fn attributes(call: &Call<'_>) -> Result<Output, ApiError> {
 pub(super) async fn set_attribute(call: &Call<'_>) -> Result<Output, ApiError> {
     let attribute = call.required("AttributeName")?;
     let value = call.text("AttributeValue").unwrap_or_default();
-    for _ in 0..TRIES {
-        let mut subscription = found(call)?;
-        // AWS: no policy is an empty one.
-        let value = if attribute == "FilterPolicy" && value == "{}" { "" } else { value };
-        subscription.record.attributes.insert(attribute.to_owned(), Value::from(value));
-        check_attributes(&subscription.record.attributes)?;
-        let expected = Expected::Rev(subscription.rev);
-        match call.sns.put(call.scope, &subscription, expected).await {
-            Ok(()) => return Ok(Output::empty()),
-            Err(DocumentError::Conflict) => {}
-            Err(error) => return Err(unavailable(&error)),
-        }
-    }
-    Err(no_topic())
+    // AWS: no policy is an empty one.
+    let value = if attribute == "FilterPolicy" && value == "{}" { "" } else { value };
+    let found = found(call)?;
+    let edit = |record: &mut Record| {
+        record.attributes.insert(attribute.to_owned(), Value::from(value));
+        check_attributes(&record.attributes)
+    };
+    call.sns.change_subscription(call.scope, (&found.topic, &found.id), edit).await?;
+    Ok(Output::empty())
 }

@@ -4,8 +4,9 @@
 
 use super::name::TopicName;
 use super::{Call, Sns, invalid, no_topic, unavailable};
+use crate::records::{self, Fate};
 use lamplight_model::{Scope, limits};
-use lamplight_rpc::{DocumentError, DocumentKey, Expected};
+use lamplight_rpc::{DocumentKey, Expected};
 use lamplight_wire::{ApiError, Output};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -14,8 +15,6 @@ use std::collections::BTreeMap;
 const KIND: &str = "sns-topic";
 /// AWS: entries of a page.
 pub(super) const PAGE: usize = 100;
-/// How often a write that met another one is tried again.
-const TRIES: usize = 8;
 /// Attributes that are kept and shown, and change nothing.
 const KEPT: [&str; 18] = [
     "ApplicationFailureFeedbackRoleArn",
@@ -58,7 +57,6 @@ pub(super) struct Record {
 pub(super) struct Topic {
     pub name: TopicName,
     pub record: Record,
-    rev: i64,
 }
 
 impl Topic {
@@ -70,13 +68,8 @@ impl Topic {
 impl Sns {
     pub(super) fn topic(&self, scope: &Scope, name: &TopicName) -> Option<Topic> {
         let key = DocumentKey::only(KIND, scope, name.as_str());
-        let found = self.around.documents.get(&key)?;
-        let record = serde_json::from_value((*found.body).clone())
-            .inspect_err(
-                |error| tracing::error!(%error, name = name.as_str(), "a topic cannot be read"),
-            )
-            .ok()?;
-        Some(Topic { name: name.clone(), record, rev: found.rev })
+        let record = records::read(&self.around.documents.get(&key)?)?;
+        Some(Topic { name: name.clone(), record })
     }
 
     /// The text of a topic's policy, where one was set.
@@ -91,18 +84,14 @@ impl Sns {
         name: &TopicName,
         edit: impl Fn(&mut Record) -> Result<(), ApiError>,
     ) -> Result<(), ApiError> {
-        for _ in 0..TRIES {
-            let mut topic = self.topic(scope, name).ok_or_else(no_topic)?;
-            edit(&mut topic.record)?;
-            let key = DocumentKey::only(KIND, scope, name.as_str());
-            let body = serde_json::to_value(&topic.record).map_err(ApiError::internal)?;
-            match self.around.documents.put(key, Expected::Rev(topic.rev), body).await {
-                Ok(_) => return Ok(()),
-                Err(DocumentError::Conflict) => {}
-                Err(error) => return Err(unavailable(&error)),
-            }
-        }
-        Err(unavailable(&DocumentError::Conflict))
+        let key = DocumentKey::only(KIND, scope, name.as_str());
+        let decide = |found: Option<Record>| {
+            let mut record = found.ok_or_else(no_topic)?;
+            edit(&mut record)?;
+            Ok((Fate::Becomes(record), ()))
+        };
+        let changed = records::change(&*self.around.documents, &key, decide).await;
+        changed.map_err(|why| why.told(|error| unavailable(error)))
     }
 }
 
@@ -167,27 +156,28 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Output, ApiError> {
         tags: tags.clone(),
         data_protection: call.text("DataProtectionPolicy").map(str::to_owned),
     };
-    let body = serde_json::to_value(&record).map_err(ApiError::internal)?;
     let key = DocumentKey::only(KIND, call.scope, name.as_str());
-    match call.sns.around.documents.put(key, Expected::Nothing, body).await {
-        Ok(_) => answer(),
-        Err(DocumentError::Conflict) => match call.sns.topic(call.scope, &name) {
+    match records::create(&*call.sns.around.documents, key, &record).await {
+        Ok(()) => {
+            call.sns.sweep_subscriptions(call.scope, (&name, &record.generation)).await;
+            answer()
+        }
+        Err(why) => match call.sns.topic(call.scope, &name) {
+            // Somebody else made it at the same moment.
             Some(topic) => same(topic),
-            None => Err(unavailable(&DocumentError::Conflict)),
+            None => Err(why.told(|error| unavailable(error))),
         },
-        Err(error) => Err(unavailable(&error)),
     }
 }
 
 pub(super) async fn delete(call: &Call<'_>) -> Result<Output, ApiError> {
     let name = TopicName::of_arn(call.required("TopicArn")?, call.scope)?;
-    // First the topic: a subscription of none gets nothing, and is swept by the next topic.
+    // First the topic: a subscription of none gets nothing, and a namesake sweeps it.
     let key = DocumentKey::only(KIND, call.scope, name.as_str());
     let documents = &call.sns.around.documents;
     documents.delete(&key, Expected::Anything).await.map_err(|error| unavailable(&error))?;
-    let kinds = [super::subscriptions::KIND];
-    let gone = documents.delete_owned(&kinds, call.scope, name.as_str()).await;
-    gone.map_err(|error| unavailable(&error))?;
+    let gone = documents.delete_owned(&[super::subscriptions::KIND], call.scope, name.as_str());
+    gone.await.map_err(|error| unavailable(&error))?;
     Ok(Output::empty())
 }
 

@@ -34,9 +34,6 @@ pub struct Message {
     pub group: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deduplication: Option<String>,
-    /// The ARN of the queue it was moved from as a dead letter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dead_from: Option<String>,
 }
 
 /// The newest version of [`Message`].
@@ -133,7 +130,6 @@ impl Draft {
             sent,
             group: self.group,
             deduplication: self.deduplication,
-            dead_from: None,
         }
     }
 }

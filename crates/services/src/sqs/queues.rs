@@ -6,6 +6,7 @@
 use super::name::QueueName;
 use super::settings::{self, Allow, COMPUTED, Settings};
 use super::{Call, Sqs, invalid_attribute_name, invalid_value, no_queue, store_failed};
+use crate::records::{self, Fate};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lamplight_model::{Scope, limits};
@@ -19,8 +20,6 @@ use std::collections::BTreeMap;
 const KIND: &str = "sqs-queue";
 /// AWS: entries of a page.
 const PAGE: usize = 1000;
-/// How often a write that met another one is tried again.
-const TRIES: usize = 8;
 
 /// A queue as it is kept (version 1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,7 +41,6 @@ pub(super) struct Found {
     pub name: QueueName,
     pub record: Record,
     pub settings: Settings,
-    rev: i64,
 }
 
 impl Found {
@@ -57,13 +55,9 @@ impl Found {
 impl Sqs {
     pub(super) fn find(&self, scope: &Scope, name: &QueueName) -> Option<Found> {
         let found = self.documents.get(&DocumentKey::only(KIND, scope, name.as_str()))?;
-        let record: Record = serde_json::from_value((*found.body).clone())
-            .inspect_err(
-                |error| tracing::error!(%error, name = name.as_str(), "a queue cannot be read"),
-            )
-            .ok()?;
+        let record: Record = records::read(&found)?;
         let settings = Settings::read(&record.attributes);
-        Some(Found { name: name.clone(), record, settings, rev: found.rev })
+        Some(Found { name: name.clone(), record, settings })
     }
 
     /// By an ARN of the scope.
@@ -97,23 +91,19 @@ impl Sqs {
         name: &QueueName,
         edit: impl Fn(&mut Record) -> Result<(), ApiError>,
     ) -> Result<(), ApiError> {
-        for _ in 0..TRIES {
-            let mut found = self.find(scope, name).ok_or_else(no_queue)?;
-            let before = found.record.clone();
-            edit(&mut found.record)?;
-            if found.record == before {
-                return Ok(());
+        let key = DocumentKey::only(KIND, scope, name.as_str());
+        let decide = |found: Option<Record>| {
+            let before = found.ok_or_else(no_queue)?;
+            let mut record = before.clone();
+            edit(&mut record)?;
+            if record == before {
+                return Ok((Fate::Stays, ()));
             }
-            found.record.modified = self.now().seconds();
-            let key = DocumentKey::only(KIND, scope, name.as_str());
-            let body = serde_json::to_value(&found.record).map_err(ApiError::internal)?;
-            match self.documents.put(key, Expected::Rev(found.rev), body).await {
-                Ok(_) => return Ok(()),
-                Err(DocumentError::Conflict) => {}
-                Err(error) => return Err(unavailable(&error)),
-            }
-        }
-        Err(unavailable(&DocumentError::Conflict))
+            record.modified = self.now().seconds();
+            Ok((Fate::Becomes(record), ()))
+        };
+        let changed = records::change(&*self.documents, &key, decide).await;
+        changed.map_err(|why| why.told(unavailable))
     }
 }
 
@@ -147,16 +137,14 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Output, ApiError> {
     let now = call.sqs.now().seconds();
     let generation = call.sqs.env.random.uuid();
     let record = Record { v: 1, generation, attributes, tags, created: now, modified: now };
-    let body = serde_json::to_value(&record).map_err(ApiError::internal)?;
     let key = DocumentKey::only(KIND, call.scope(), name.as_str());
-    match call.sqs.documents.put(key, Expected::Nothing, body).await {
-        Ok(_) => answer(),
-        // Somebody else made it at the same moment.
-        Err(DocumentError::Conflict) => match call.sqs.find(call.scope(), &name) {
+    match records::create(&*call.sqs.documents, key, &record).await {
+        Ok(()) => answer(),
+        Err(why) => match call.sqs.find(call.scope(), &name) {
+            // Somebody else made it at the same moment.
             Some(found) => same(&found, given).and_then(|()| answer()),
-            None => Err(unavailable(&DocumentError::Conflict)),
+            None => Err(why.told(unavailable)),
         },
-        Err(error) => Err(unavailable(&error)),
     }
 }
 
