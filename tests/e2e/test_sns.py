@@ -1,25 +1,17 @@
 """Topics: to queues, functions and other servers."""
 
-import contextlib
 import http.server
 import json
 import threading
+import urllib.error
 import urllib.request
 import uuid
 
-import botocore.exceptions
 import pytest
 from harness import aws
 from harness.functions import deploy
 from harness.leftovers import wait_until
-
-
-@contextlib.contextmanager
-def refuses(error, text=""):
-    with pytest.raises(botocore.exceptions.ClientError) as caught:
-        yield
-    answer = caught.value.response["Error"]
-    assert answer["Code"] == error and text in answer["Message"], answer
+from harness.refusals import refuses
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +239,9 @@ def test_a_web_server_confirms_and_is_told(sns, topic):
         # As the endpoint does it: no signature, only the link.
         with urllib.request.urlopen(asked["SubscribeURL"], timeout=20) as answer:
             assert b"<SubscriptionArn>arn:" in answer.read()
+        [subscription] = sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
+        shown = sns.get_subscription_attributes(SubscriptionArn=subscription["SubscriptionArn"])
+        assert shown["Attributes"]["ConfirmationWasAuthenticated"] == "false"
         sns.publish(TopicArn=arn, Message="now")
         wait_until(lambda: len(endpoint.posts) >= 3, "the message to be tried twice")
         headers, body = endpoint.posts[2]
@@ -258,6 +253,27 @@ def test_a_web_server_confirms_and_is_told(sns, topic):
             pass
         assert sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"] == []
         assert subscription["Endpoint"] == endpoint.url
+
+
+def test_a_subscription_may_ask_that_its_end_is_signed(sns, topic):
+    arn = topic()
+    with Endpoint() as endpoint:
+        sns.subscribe(TopicArn=arn, Protocol="http", Endpoint=endpoint.url)
+        wait_until(lambda: endpoint.posts, "the confirmation to arrive")
+        token = json.loads(endpoint.posts[0][1])["Token"]
+        confirmed = sns.confirm_subscription(TopicArn=arn, Token=token, AuthenticateOnUnsubscribe="true")
+        subscription = confirmed["SubscriptionArn"]
+        shown = sns.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
+        assert shown["ConfirmationWasAuthenticated"] == "true"
+        sns.publish(TopicArn=arn, Message="now")
+        wait_until(lambda: len(endpoint.posts) >= 2, "the message to be tried")
+        link = json.loads(endpoint.posts[1][1])["UnsubscribeURL"]
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(link, timeout=20)
+        assert refused.value.code == 403 and b"AuthenticateOnUnsubscribe" in refused.value.read()
+        assert sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
+        sns.unsubscribe(SubscriptionArn=subscription)
+        assert not sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
 
 
 def test_a_fifo_topic_keeps_order_and_sends_once(sns, sqs, topic, queue):

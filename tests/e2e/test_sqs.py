@@ -1,7 +1,6 @@
 """Message queues, as boto3, the aws cli and older SDKs use them."""
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import json
 import pathlib
@@ -11,21 +10,13 @@ import time
 import urllib.parse
 import uuid
 
-import botocore.exceptions
 import pytest
 from harness import aws
 from harness.leftovers import wait_until
+from harness.refusals import refuses
 
 CONSUMER = pathlib.Path(__file__).parents[2] / ".venv/node-sqs"
 OLDER = pathlib.Path(__file__).parents[2] / ".venv/older-botocore"
-
-
-@contextlib.contextmanager
-def refuses(code, text=""):
-    with pytest.raises(botocore.exceptions.ClientError) as caught:
-        yield
-    error = caught.value.response["Error"]
-    assert error["Code"] == code and text in error["Message"], error
 
 
 @pytest.fixture(scope="module")

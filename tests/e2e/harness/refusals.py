@@ -1,5 +1,8 @@
 """Refusals: the error, the text and the status that a client sees."""
 
+import contextlib
+
+import botocore.exceptions
 import pytest
 
 
@@ -10,6 +13,15 @@ def refused(client, error, operation, **arguments):
     response = caught.value.response
     assert response["Error"]["Code"] == error, response
     return response["Error"]["Message"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+@contextlib.contextmanager
+def refuses(error, text=""):
+    """What is done inside must fail with the named error, whose message has `text`."""
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        yield
+    answer = caught.value.response["Error"]
+    assert answer["Code"] == error and text in answer["Message"], answer
 
 
 def content(answer):
