@@ -52,6 +52,9 @@ say "Python packages"
         --target "$venv/older-botocore" botocore==1.31.80 >"$venv/pip.log" 2>&1 ||
     lacks older-botocore "pip could not install it: $(tail -n 1 "$venv/pip.log")"
 
+# Records what a server writes and syncs (campaign c2).
+command -v strace >/dev/null || apt strace || lacks strace "not installed, and apt-get did not help"
+
 # The official runtime clients, as their authors ship them.
 "$venv/bin/pip" install -q --disable-pip-version-check "$awslambdaric" >"$venv/pip.log" 2>&1 ||
     lacks awslambdaric "pip could not install it: $(tail -n 1 "$venv/pip.log")"

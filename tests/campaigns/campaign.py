@@ -44,12 +44,12 @@ class Campaign:
     def __enter__(self):
         return self
 
-    def server(self, *arguments, **settings):
+    def server(self, *arguments, kind=Server, **settings):
         """A server of the campaign's own; with the bug that was asked for."""
         environment = dict(settings.pop("environment", None) or {})
         if self.arguments.sabotage:
             environment["LAMPLIGHT_FAULTS"] = f"bug:{self.arguments.sabotage}"
-        server = Server(*arguments, environment=environment, **settings)
+        server = kind(*arguments, environment=environment, **settings)
         self.servers.append(server)
         return server.start()
 

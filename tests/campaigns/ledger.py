@@ -134,6 +134,8 @@ class Sender:
     def __init__(self, ledger):
         self.ledger = ledger
         self.connection, self.port = None, None
+        # Of the last event that was taken.
+        self.request_id = None
 
     def send(self, name, **event):
         """The status; None when the connection broke."""
@@ -155,7 +157,8 @@ class Sender:
             self.ledger._failed()
             return None
         if answer.status == 202:
-            self.ledger._promise(answer.headers["x-amzn-requestid"])
+            self.request_id = answer.headers["x-amzn-requestid"]
+            self.ledger._promise(self.request_id)
         else:
             self.ledger._failed(answer.status)
         return answer.status

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.skipif(
 PLANTED = [
     ("c1", "early-answer", "lost"),
     ("c1", "forget-reclaim", "without a terminal record"),
+    ("c2", "skip-sync", "lost something answered"),
+    ("c2", "skip-directory-sync", "code that is missing"),
     ("c5", "forget-memory", "wrong answers"),
     ("c6", "late-kill", "all they started gone after"),
     ("c7", "leak-descriptor", "descriptors more than before"),

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The campaigns and their scripts.
-const CAMPAIGNS: [(&str, &str); 9] = [
+const CAMPAIGNS: [(&str, &str); 10] = [
     ("c1", "c1_kills.py"),
+    ("c2", "c2_power.py"),
     ("c3", "c3_disk.py"),
     ("c5", "c5_oom.py"),
     ("c6", "c6_neighbours.py"),

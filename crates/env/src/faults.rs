@@ -42,6 +42,8 @@ pub const BUGS: &[(&str, &str)] = &[
     ("allow-rare-sockets", "the system call filter lets every socket family pass"),
     ("merge-lines", "lines of a log that come together are stored as one"),
     ("early-answer", "an event is answered before it is stored"),
+    ("skip-sync", "changes are answered once the kernel has them, before they are synced"),
+    ("skip-directory-sync", "names of the store's files are not synced"),
     ("forget-reclaim", "what an earlier run had leased is not taken back at the start"),
 ];
 

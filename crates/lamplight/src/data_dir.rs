@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -26,11 +26,22 @@ impl DataDir {
         Ok(Self(base.join("lamplight")))
     }
 
-    /// Makes the directory, readable by this user alone, and gives its real path.
+    /// Makes the directory, readable by this user alone, and gives its real path. Its own name is
+    /// on the disk then: whatever is synced in it is of no use under a name that is lost.
     pub fn create(&self) -> Result<Self> {
         let make = || -> std::io::Result<PathBuf> {
+            let there = self.0.ancestors().take_while(|path| !path.exists()).count();
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
-            fs::canonicalize(&self.0)
+            let real = fs::canonicalize(&self.0)?;
+            // Also where it was there before: a start that was cut short may have made it.
+            for parent in real.ancestors().skip(1).take(there.max(1)) {
+                match fs::File::open(parent).and_then(|parent| parent.sync_all()) {
+                    // What somebody else keeps to themselves was not made here.
+                    Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                    synced => synced?,
+                }
+            }
+            Ok(real)
         };
         let real = make().with_context(|| {
             format!("the data directory {} cannot be made or read", self.0.display())
@@ -72,7 +83,7 @@ impl DataDir {
     pub fn read(&self, name: &str) -> Result<Option<String>> {
         match fs::read_to_string(self.join(name)) {
             Ok(content) => Ok(Some(content)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => {
                 Err(error).with_context(|| format!("{} cannot be read", self.join(name).display()))
             }
