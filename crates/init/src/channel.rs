@@ -1,4 +1,4 @@
-//! Messages and descriptors over a seqpacket socket: one message, at most one descriptor.
+//! Messages and descriptors over a seqpacket socket.
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -11,6 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Bytes in the largest message. The kernel's default send buffer is a little larger.
 pub const LARGEST: usize = 160 * 1024;
+
+/// Descriptors that can come with one message.
+pub const MOST_DESCRIPTORS: usize = 32;
 
 /// Two connected ends, both closed on exec.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -26,15 +29,27 @@ pub fn send<T: Serialize>(
     message: &T,
     fd: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
+    let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
+    send_all(socket, message, &fds)
+}
+
+/// The same with several descriptors.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_all<T: Serialize>(
+    socket: impl AsFd,
+    message: &T,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let bytes = serde_json::to_vec(message).map_err(io::Error::other)?;
     if bytes.len() > LARGEST {
         return Err(io::Error::from_raw_os_error(libc::E2BIG));
     }
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
-    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(io::Error::other("no room for a descriptor"));
+    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::other("too many descriptors"));
     }
     rustix::io::retry_on_intr(|| {
         sendmsg(&socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)
@@ -47,8 +62,19 @@ pub fn send<T: Serialize>(
 /// # Errors
 /// `InvalidData` when it is not a message of this kind, else what the kernel says.
 pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+    let received = receive_all(socket)?;
+    Ok(received.map(|(message, fds)| (message, fds.into_iter().next())))
+}
+
+/// The same with all descriptors that came with it.
+///
+/// # Errors
+/// As [`receive`].
+pub fn receive_all<T: DeserializeOwned>(
+    socket: impl AsFd,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut bytes = vec![0u8; LARGEST];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut next = || {
         rustix::io::retry_on_intr(|| {
@@ -64,17 +90,17 @@ pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, 
     if got.bytes == 0 {
         return Ok(None);
     }
-    let fd = ancillary
+    let fds = ancillary
         .drain()
         .filter_map(|message| match message {
             RecvAncillaryMessage::ScmRights(fds) => Some(fds),
             _ => None,
         })
         .flatten()
-        .next();
+        .collect();
     let message = serde_json::from_slice(bytes.get(..got.bytes).unwrap_or_default())
         .map_err(io::Error::from)?;
-    Ok(Some((message, fd)))
+    Ok(Some((message, fds)))
 }
 
 #[cfg(test)]

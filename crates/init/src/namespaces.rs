@@ -2,7 +2,7 @@
 
 use crate::channel;
 use crate::fault::{At, Fault, Step};
-use crate::protocol::{Blueprint, FromInit, Isolation, RUNTIME_API, ToInit};
+use crate::protocol::{Blueprint, FromInit, Furniture, Isolation, RUNTIME_API, ToInit};
 use crate::sources::{self, Source};
 use crate::supervisor::{Reach, Supervisor};
 use crate::{network, root, sys};
@@ -55,14 +55,12 @@ fn prepare(
     }
     sys::hide_cgroups_above().at(Step::HideCgroup, "")?;
     rustix::process::umask(rustix::fs::Mode::empty());
-    rustix::system::sethostname(blueprint.hostname.as_bytes())
-        .at(Step::SetHostname, &blueprint.hostname)?;
 
     let sources = match sources {
         Some(sources) => sources,
         None => sources::open(blueprint)?,
     };
-    root::enter(blueprint, sources)?;
+    let root = root::enter(blueprint, sources)?;
 
     let link = match channel::receive::<ToInit>(control).at(Step::AwaitNetwork, "control")? {
         Some((ToInit::Network(link), _)) => link,
@@ -77,6 +75,13 @@ fn prepare(
     network::raise(link)?;
     let listener = network::listener(RUNTIME_API)?;
 
+    // Whoever gives it to a tenant may do so now or much later.
+    channel::send(control, &FromInit::Blank, None).at(Step::ReportBlank, "control")?;
+    let (furniture, trees) = await_furniture(control)?;
+    rustix::system::sethostname(furniture.hostname.as_bytes())
+        .at(Step::SetHostname, &furniture.hostname)?;
+    root::furnish(root, &furniture, trees)?;
+
     drop_capabilities()?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .at(Step::HideFromPtrace, "init")?;
@@ -85,6 +90,16 @@ fn prepare(
     channel::send(control, &FromInit::Ready, Some(listener.as_fd()))
         .at(Step::ReportReady, "control")?;
     Ok(signals)
+}
+
+/// What the sandbox is to be, from the server.
+pub(crate) fn await_furniture(control: &OwnedFd) -> Result<(Furniture, Vec<OwnedFd>), Fault> {
+    match channel::receive_all::<ToInit>(control).at(Step::AwaitFurniture, "control")? {
+        Some((ToInit::Furnish(furniture), trees)) => Ok((furniture, trees)),
+        _ => {
+            Err(Fault { step: Step::AwaitFurniture, errno: libc::EPROTO, on: "control".to_owned() })
+        }
+    }
 }
 
 /// Proves that nothing of the host is still open (CVE-2024-21626): three standard descriptors, the

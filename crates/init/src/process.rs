@@ -5,6 +5,7 @@
 
 use crate::channel;
 use crate::fault::{At, Fault, Step};
+use crate::namespaces::await_furniture;
 use crate::network;
 use crate::protocol::{Blueprint, FromInit, ToInit};
 use crate::supervisor::{Reach, Supervisor};
@@ -38,6 +39,9 @@ fn prepare(control: &OwnedFd) -> Result<OwnedFd, Fault> {
         }
     }
     let listener = network::listener((Ipv4Addr::LOCALHOST, 0))?;
+    channel::send(control, &FromInit::Blank, None).at(Step::ReportBlank, "control")?;
+    // Nothing is furnished here: programs see the machine as it is.
+    await_furniture(control)?;
     let signals = sys::watch_children().at(Step::WatchChildren, "SIGCHLD")?;
     channel::send(control, &FromInit::Ready, Some(listener.as_fd()))
         .at(Step::ReportReady, "control")?;

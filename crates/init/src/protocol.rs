@@ -1,7 +1,8 @@
 //! What the server and a sandbox's init say to each other: one JSON message per datagram.
 //!
-//! Order at start: `Blueprint` down, `Cloned` up (with a pidfd), `Network` down, `Ready` up (with
-//! the listener). Then `Start` (with the output pipe), `KillAll`, `Listen` and `Socket` in any order,
+//! Order at start: `Blueprint` down, `Cloned` up (with a pidfd), `Network` down, `Blank` up, `Furnish`
+//! down (with a descriptor for each place), `Ready` up (with the listener). What is of one tenant
+//! comes with `Furnish`, or in the blueprint's binds where that follows at once. Then `Start` (with the output pipe), `KillAll`, `Listen` and `Socket` in any order,
 //! each answered under its call number, and `Freeze` and `Signal`, which are not. `Exited` follows
 //! every `Started` unless init itself dies.
 
@@ -22,17 +23,31 @@ pub const PROGRAM_GID: u32 = 990;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Blueprint {
     pub isolation: Isolation,
-    pub hostname: String,
     pub cgroups: Cgroups,
     pub binds: Vec<Bind>,
     /// Whether the sandbox sees the programs and libraries of the host.
     pub host_system: bool,
     /// Links to make: where, without a slash in front, and to what.
     pub links: Vec<(String, String)>,
-    pub tmp: Tmp,
     pub resolvers: Vec<IpAddr>,
     /// The seccomp program, one instruction in each number as the kernel lays it out.
     pub filter: Vec<u64>,
+}
+
+/// What makes a sandbox that of one tenant.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Furniture {
+    pub hostname: String,
+    pub tmp: Tmp,
+    /// Where the detached mounts go that come along, in their order.
+    pub places: Vec<Place>,
+}
+
+/// Where a detached mount goes, relative to the root.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Place {
+    pub target: String,
+    pub directory: bool,
 }
 
 /// The directories of the sandbox's own cgroups.
@@ -89,6 +104,7 @@ pub struct Link {
 #[derive(Serialize, Deserialize)]
 pub enum ToInit {
     Network(Option<Link>),
+    Furnish(Furniture),
     Start {
         call: u64,
         program: Program,
@@ -122,6 +138,8 @@ pub enum FromInit {
     Cloned {
         pid: i32,
     },
+    /// Everything is there that all sandboxes have.
+    Blank,
     Ready,
     Failed(Fault),
     Started {

@@ -1,11 +1,14 @@
 //! The sandbox's file system: a small read-only tmpfs with the sources, `/proc` and `/tmp` on it.
 //!
+//! Made in two steps: [`enter`] makes what all sandboxes have, [`furnish`] what this one has, after
+//! which the root cannot be changed any more.
+//!
 //! Everything is addressed relative to the new root's descriptor, on directories made here: no
 //! tenant has written a byte yet. `/dev` holds five devices; there is no `/sys`, no cgroup file
 //! system, no `/dev/shm` and no terminal. // AWS: `/dev/shm` is not usable there either.
 
 use crate::fault::{At, Fault, Step};
-use crate::protocol::{Blueprint, PROGRAM_GID, PROGRAM_UID};
+use crate::protocol::{Blueprint, Furniture, PROGRAM_GID, PROGRAM_UID, Place, Tmp};
 use crate::sources::{
     NO_DEV, NO_EXEC, NO_SUID, READ_ONLY, SYSTEM, Source, directory_flags, system_link,
 };
@@ -33,7 +36,7 @@ const HIDDEN: [&str; 7] = [
 const FIXED: [&str; 5] = ["proc/sys", "proc/sysrq-trigger", "proc/irq", "proc/bus", "proc/fs"];
 
 /// Builds the root, makes it `/` and lets go of the host's.
-pub fn enter(blueprint: &Blueprint, sources: Vec<Source>) -> Result<(), Fault> {
+pub fn enter(blueprint: &Blueprint, sources: Vec<Source>) -> Result<OwnedFd, Fault> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .at(Step::MakeMountsPrivate, "/")?;
     let root = file_system(
@@ -50,13 +53,27 @@ pub fn enter(blueprint: &Blueprint, sources: Vec<Source>) -> Result<(), Fault> {
         place(root.as_fd(), source)?;
     }
     proc(root.as_fd())?;
-    tmp(root.as_fd(), blueprint)?;
-    sys::restrict_mount(&root, READ_ONLY | NO_SUID | NO_DEV, false).at(Step::FreezeRoot, "/")?;
 
     rustix::process::fchdir(&root).at(Step::PivotRoot, "/")?;
     rustix::process::pivot_root(".", ".").at(Step::PivotRoot, "/")?;
     unmount(".", UnmountFlags::DETACH).at(Step::DetachOldRoot, "/")?;
-    rustix::process::chdir("/").at(Step::DetachOldRoot, "/")
+    rustix::process::chdir("/").at(Step::DetachOldRoot, "/")?;
+    Ok(root)
+}
+
+/// Adds what is of one tenant, and closes the root for good.
+pub fn furnish(root: OwnedFd, furniture: &Furniture, trees: Vec<OwnedFd>) -> Result<(), Fault> {
+    if trees.len() != furniture.places.len() {
+        let on = format!("{} places, {} mounts", furniture.places.len(), trees.len());
+        return Err(Fault { step: Step::AwaitFurniture, errno: libc::EPROTO, on });
+    }
+    write_file(root.as_fd(), "etc/hostname", furniture.hostname.as_bytes())?;
+    for (at, tree) in furniture.places.iter().zip(trees) {
+        let Place { target, directory } = at;
+        place(root.as_fd(), &Source { target: target.clone(), tree, directory: *directory })?;
+    }
+    tmp(root.as_fd(), furniture.tmp)?;
+    sys::restrict_mount(&root, READ_ONLY | NO_SUID | NO_DEV, false).at(Step::FreezeRoot, "/")
 }
 
 fn skeleton(root: std::os::fd::BorrowedFd<'_>, blueprint: &Blueprint) -> Result<(), Fault> {
@@ -118,7 +135,6 @@ fn skeleton(root: std::os::fd::BorrowedFd<'_>, blueprint: &Blueprint) -> Result<
         ("etc/hosts", hosts),
         ("etc/resolv.conf", &resolvers),
         ("etc/nsswitch.conf", switch),
-        ("etc/hostname", &blueprint.hostname),
     ] {
         write_file(root, path, text.as_bytes())?;
     }
@@ -163,8 +179,8 @@ fn proc(root: std::os::fd::BorrowedFd<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn tmp(root: std::os::fd::BorrowedFd<'_>, blueprint: &Blueprint) -> Result<(), Fault> {
-    let (bytes, inodes) = (blueprint.tmp.bytes.to_string(), blueprint.tmp.inodes.to_string());
+fn tmp(root: std::os::fd::BorrowedFd<'_>, size: Tmp) -> Result<(), Fault> {
+    let (bytes, inodes) = (size.bytes.to_string(), size.inodes.to_string());
     let options = [("size", bytes.as_str()), ("nr_inodes", &inodes), ("mode", "1777")];
     let tmp = file_system("tmpfs", &options, NO_SUID | NO_DEV, Step::MountTmp)?;
     attach(&tmp, root, "tmp", Step::MountTmp)

@@ -4,7 +4,7 @@
 //! to the directories above; an ordinary user opens them inside its new mount namespace.
 
 use crate::fault::{At, Fault, Step};
-use crate::protocol::Blueprint;
+use crate::protocol::{Bind, Blueprint};
 use crate::sys;
 use rustix::fs::{CWD, FileType, OFlags, major, minor};
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -85,20 +85,22 @@ pub fn open(blueprint: &Blueprint) -> Result<Vec<Source>, Fault> {
         sources.push(Source { target: name.to_owned(), tree, directory: false });
     }
     for bind in &blueprint.binds {
-        let tree = open_one(
-            &bind.source,
-            OpenTreeFlags::AT_SYMLINK_NOFOLLOW,
-            READ_ONLY | NO_SUID | NO_DEV,
-        )?;
-        let stat = rustix::fs::fstat(&tree).at(Step::OpenSource, &bind.source)?;
-        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        sources.push(Source {
-            target: bind.target.trim_start_matches('/').to_owned(),
-            tree,
-            directory,
-        });
+        sources.push(open_bind(bind)?);
     }
     Ok(sources)
+}
+
+/// Opens what one sandbox is to see besides.
+///
+/// # Errors
+/// When it cannot be opened or restricted.
+pub fn open_bind(bind: &Bind) -> Result<Source, Fault> {
+    let flags = OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    let tree = open_one(&bind.source, flags, READ_ONLY | NO_SUID | NO_DEV)?;
+    let stat = rustix::fs::fstat(&tree).at(Step::OpenSource, &bind.source)?;
+    let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let target = bind.target.trim_start_matches('/').to_owned();
+    Ok(Source { target, tree, directory })
 }
 
 fn runtime_directories() -> Vec<String> {

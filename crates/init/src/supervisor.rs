@@ -87,7 +87,7 @@ impl Supervisor {
             // AWS: processes do not see that they were stopped, except by the clock.
             ToInit::Freeze(true) => self.signal(Signal::STOP),
             ToInit::Freeze(false) => self.signal(Signal::CONT),
-            ToInit::Network(_) => {}
+            ToInit::Network(_) | ToInit::Furnish(_) => {}
         }
     }
 

@@ -211,7 +211,7 @@ impl Control {
             FromInit::NotOpened { call, fault } => {
                 pending.opened.remove(&call).map(|sender| sender.send(Err(fault)));
             }
-            FromInit::Cloned { .. } | FromInit::Ready | FromInit::Failed(_) => {
+            FromInit::Cloned { .. } | FromInit::Blank | FromInit::Ready | FromInit::Failed(_) => {
                 tracing::warn!(?message, "init speaks out of turn");
             }
         }

@@ -1,49 +1,48 @@
-//! Makes sandboxes: everything that is set up once, and the order in which one is built.
+//! Makes sandboxes: everything that is set up once, and whether one is built or was built ahead.
 
 use crate::cgroup::Cgroups;
 use crate::network::Network;
-use crate::remains::Remains;
-use crate::sandbox::{Layout, Parts, Sandbox};
-use crate::{Egress, Mode, Options, SandboxError, Spec, System, memfd, seccomp};
+use crate::nursery::Nursery;
+use crate::pool::Pool;
+use crate::sandbox::{Parts, Sandbox};
+use crate::{Mode, Options, SandboxError, Spec, building, memfd, seccomp};
 use lamplight_env::{Env, faults};
-use lamplight_init::channel;
-use lamplight_init::protocol::{Bind, Blueprint, FromInit, Isolation, RUNTIME_API, Tmp, ToInit};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::thread::CapabilitySet;
-use std::collections::BTreeSet;
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// First of the users and groups of the host that sandboxes run as: two for each living sandbox,
 /// root's and the program's. Far above what distributions and `/etc/subuid` hand out.
 pub const FIRST_HOST_ID: u32 = 2_000_000_000;
 /// Sandboxes that can live at one time.
 const SLOTS: u32 = 32_768;
-/// Files and directories in a sandbox's `/tmp` for each MiB of it.
-const INODES_PER_MB: u64 = 1024;
-/// How long building one sandbox may take before it is given up.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Makes sandboxes. Cheap to clone.
 #[derive(Clone)]
 pub struct Launcher {
     shared: Arc<Shared>,
+    /// Not in what is shared: sandboxes hold on to that.
+    pool: Arc<Pool>,
 }
 
-struct Shared {
-    options: Options,
-    env: Env,
-    jail: OwnedFd,
-    filter: Vec<u64>,
-    cgroups: Option<Cgroups>,
-    network: Option<Network>,
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) env: Env,
+    pub(crate) nursery: Nursery,
+    pub(crate) filter: Vec<u64>,
+    pub(crate) cgroups: Option<Cgroups>,
+    pub(crate) network: Option<Network>,
     /// Whether sandboxes get users of their own: else they all run as ours.
-    privileged: bool,
-    slots: Mutex<BTreeSet<u32>>,
+    pub(crate) privileged: bool,
+    slots: Mutex<Slots>,
+}
+
+/// The numbers that living sandboxes have of their own.
+#[derive(Default)]
+struct Slots {
+    /// Those that were given back, the last on top.
+    free: Vec<u32>,
+    /// Those from here on were never taken.
+    next: u32,
 }
 
 impl Launcher {
@@ -71,39 +70,45 @@ impl Launcher {
             Mode::Process => None,
         };
         let privileged = may_map_users();
-        let shared = Shared {
+        let shared = Arc::new(Shared {
+            nursery: Nursery::new(jail, options.instance.clone()),
             options,
             env,
-            jail,
             filter: seccomp::filter(),
             cgroups,
             network,
             privileged,
             slots: Mutex::default(),
-        };
-        Ok(Self { shared: Arc::new(shared) })
+        });
+        let pool = Pool::new(shared.clone());
+        Ok(Self { shared, pool })
     }
 
     pub fn mode(&self) -> Mode {
         self.shared.options.mode
     }
 
-    /// Builds a sandbox with nothing running in it.
+    /// A sandbox with nothing running in it.
     ///
     /// # Errors
     /// The step that failed; nothing of the sandbox is left then.
     pub async fn launch(&self, spec: Spec) -> Result<Sandbox, SandboxError> {
         spec.check()?;
-        let shared = self.shared.clone();
-        let built = self.shared.env.tasks.spawn_blocking(move || build(&shared, &spec)).await;
+        let (shared, pool) = (self.shared.clone(), self.pool.clone());
+        let build = move || launch(&shared, &pool, &spec);
+        let built = self.shared.env.tasks.spawn_blocking(build).await;
+        self.pool.refill();
         let built = built.map_err(|_| SandboxError::Cancelled)??;
         Sandbox::new(built, &self.shared.env)
     }
 
     /// Takes down what all sandboxes share. Those that still live must have been destroyed before.
     pub async fn shut_down(&self) {
-        let shared = self.shared.clone();
-        let work = self.shared.env.tasks.spawn_blocking(move || shared.remove());
+        let (shared, pool) = (self.shared.clone(), self.pool.clone());
+        let work = self.shared.env.tasks.spawn_blocking(move || {
+            pool.close();
+            shared.remove();
+        });
         // Cancelled only when the runtime itself is going down.
         let _ = work.await;
     }
@@ -112,12 +117,32 @@ impl Launcher {
 impl Shared {
     /// May be done twice.
     fn remove(&self) {
+        self.nursery.end();
         if let Some(network) = &self.network {
             network.remove();
         }
         if let Some(cgroups) = &self.cgroups {
             cgroups.remove();
         }
+    }
+}
+
+impl Shared {
+    pub(crate) fn take_slot(&self) -> Result<u32, SandboxError> {
+        let mut slots = self.slots();
+        if let Some(slot) = slots.free.pop() {
+            return Ok(slot);
+        }
+        if slots.next >= SLOTS {
+            return Err(SandboxError::Full);
+        }
+        slots.next += 1;
+        Ok(slots.next - 1)
+    }
+
+    /// Whoever panicked while holding it left it whole.
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -143,167 +168,23 @@ pub(crate) fn may_map_users() -> bool {
     rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(wanted))
 }
 
-/// The whole of a sandbox's construction, in order. Whatever fails, `remains` cleans up.
-fn build(shared: &Arc<Shared>, spec: &Spec) -> Result<Parts, SandboxError> {
+fn launch(shared: &Arc<Shared>, pool: &Pool, spec: &Spec) -> Result<Parts, SandboxError> {
     faults::point("sandbox.launch").map_err(SandboxError::Spawn)?;
-    let mode = shared.options.mode;
-    let mut remains = Remains {
-        init: None,
-        pid_namespace: mode == Mode::Namespaces,
-        group: None,
-        directory: None,
-        release: None,
-    };
-    let slot = take_slot(shared)?;
-    let owner = shared.clone();
-    remains.release = Some(Box::new(move || give_back(&owner, slot)));
-    let layout =
-        Layout::prepare(mode, &shared.options.run_dir, spec).map_err(SandboxError::RunDir)?;
-    remains.directory = layout.directory.clone();
-    if let Some(cgroups) = &shared.cgroups {
-        remains.group = Some(
-            cgroups.create(&spec.id, spec.memory_mb, spec.tmp_mb).map_err(SandboxError::Cgroup)?,
-        );
-    }
-
-    let (ours, theirs) = channel::pair().map_err(SandboxError::Talk)?;
-    for timeout in [Timeout::Recv, Timeout::Send] {
-        set_socket_timeout(&ours, timeout, Some(PATIENCE))
-            .map_err(|error| SandboxError::Talk(error.into()))?;
-    }
-    let mut jail = Command::new(format!("/proc/self/fd/{}", shared.jail.as_raw_fd()))
-        .arg0("lamplight-jail")
-        .args([&shared.options.instance, &spec.id])
-        .env_clear()
-        .stdin(Stdio::from(theirs))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(SandboxError::Spawn)?;
-    let began = begin(shared, spec, &ours, slot, &mut remains);
-    if began.is_err() {
-        // It may wait for a word that will not come, or for a disk.
-        let _ = rustix::net::shutdown(&ours, rustix::net::Shutdown::Both);
-        let _ = jail.kill();
-    }
-    // The jail ends by itself once it has said what it has to say.
-    if !faults::bug("skip-reaping") {
-        jail.wait().map_err(SandboxError::Spawn)?;
-    }
-    let init = began?;
-    let link = match &shared.network {
-        Some(network) => Some(network.connect(slot, init).map_err(SandboxError::Network)?),
-        None => None,
-    };
-    tell(&ours, &ToInit::Network(link))?;
-    let listener = match hear(&ours)? {
-        (FromInit::Ready, Some(listener)) => std::net::TcpListener::from(listener),
-        _ => return Err(SandboxError::Talk(io::ErrorKind::InvalidData.into())),
-    };
-    let runtime_api = match mode {
-        Mode::Namespaces => format!("{}:{}", RUNTIME_API.0, RUNTIME_API.1),
-        Mode::Process => listener.local_addr().map_err(SandboxError::Talk)?.to_string(),
-    };
-    if faults::bug("leak-descriptor") {
-        std::mem::forget(ours.try_clone());
-    }
-    faults::point("sandbox.launched").map_err(SandboxError::Talk)?;
-    Ok(Parts { control: ours, listener, runtime_api, layout, remains })
-}
-
-/// Hands the jail its blueprint and hears who init is.
-fn begin(
-    shared: &Shared,
-    spec: &Spec,
-    control: &OwnedFd,
-    slot: u32,
-    remains: &mut Remains,
-) -> Result<i32, SandboxError> {
-    let mut blueprint = blueprint(shared, spec, slot);
-    if let Some(group) = &remains.group {
-        blueprint.cgroups = group.directories();
-    }
-    tell(control, &blueprint)?;
-    match hear(control)? {
-        (FromInit::Cloned { pid }, Some(init)) => {
-            remains.init = Some(init);
-            Ok(pid)
+    if let Some(blank) = pool.take(spec) {
+        match building::taken(shared, blank, spec) {
+            // It has died while it waited: the spec is not to blame.
+            Err(SandboxError::Talk(error)) => {
+                tracing::warn!(%error, "a sandbox that was built ahead is gone");
+            }
+            other => return other,
         }
-        _ => Err(SandboxError::Talk(io::ErrorKind::InvalidData.into())),
     }
+    building::whole(shared, spec)
 }
 
-/// Whoever has closed already has said why, which is heard next.
-fn tell<T: serde::Serialize>(control: &OwnedFd, message: &T) -> Result<(), SandboxError> {
-    match channel::send(control, message, None) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => {
-            Ok(())
-        }
-        other => other.map_err(SandboxError::Talk),
-    }
-}
-
-fn hear(control: &OwnedFd) -> Result<(FromInit, Option<OwnedFd>), SandboxError> {
-    match channel::receive::<FromInit>(control).map_err(SandboxError::Talk)? {
-        Some((FromInit::Failed(fault), _)) => {
-            tracing::error!(step = ?fault.step, errno = fault.errno, on = fault.on, "a sandbox cannot be set up");
-            Err(SandboxError::Setup(fault))
-        }
-        Some(message) => Ok(message),
-        None => Err(SandboxError::Talk(io::ErrorKind::UnexpectedEof.into())),
-    }
-}
-
-fn blueprint(shared: &Shared, spec: &Spec, slot: u32) -> Blueprint {
-    let isolation = match (shared.options.mode, shared.privileged) {
-        (Mode::Process, _) => Isolation::Process,
-        (Mode::Namespaces, false) => Isolation::Rootless,
-        (Mode::Namespaces, true) => {
-            let root = FIRST_HOST_ID + 2 * slot;
-            Isolation::Mapped { root, program: root + 1 }
-        }
-    };
-    let binds = spec.binds.iter().map(|bind| Bind {
-        source: bind.source.to_string_lossy().into_owned(),
-        target: bind.target.clone(),
-    });
-    let links = match &spec.system {
-        System::Host => Vec::new(),
-        System::Own { links } => {
-            let inside = |link: &str| link.trim_start_matches('/').to_owned();
-            links.iter().map(|(link, target)| (inside(link), target.clone())).collect()
-        }
-    };
-    let resolvers = match &shared.options.egress {
-        Egress::Denied => Vec::new(),
-        Egress::Internet { resolvers, .. } => resolvers.clone(),
-    };
-    Blueprint {
-        isolation,
-        hostname: spec.id.clone(),
-        cgroups: Default::default(),
-        binds: binds.collect(),
-        host_system: matches!(spec.system, System::Host),
-        links,
-        tmp: Tmp {
-            bytes: u64::from(spec.tmp_mb) << 20,
-            inodes: u64::from(spec.tmp_mb) * INODES_PER_MB,
-        },
-        resolvers,
-        filter: shared.filter.clone(),
-    }
-}
-
-fn take_slot(shared: &Shared) -> Result<u32, SandboxError> {
-    let mut taken = shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
-    let free = (0..SLOTS).find(|slot| !taken.contains(slot)).ok_or(SandboxError::Full)?;
-    taken.insert(free);
-    Ok(free)
-}
-
-fn give_back(shared: &Shared, slot: u32) {
+pub(crate) fn give_back(shared: &Shared, slot: u32) {
     if let Some(network) = &shared.network {
         network.disconnect(slot);
     }
-    shared.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
+    shared.slots().free.push(slot);
 }

@@ -26,6 +26,8 @@ pub struct Options {
     /// `lamplight-jail`.
     pub jail: PathBuf,
     pub egress: Egress,
+    /// Whether sandboxes may be built before they are asked for.
+    pub ahead: bool,
 }
 
 /// Which networks sandboxes reach. Nothing ever reaches the host itself or a private network.

@@ -187,11 +187,11 @@ async fn reach() {
 
     sandbox.destroy().await;
     neighbour.destroy().await;
+    bench.launcher.shut_down().await;
     assert_eq!(leftovers(&bench.instance, &bench.dir.path().join("run")), Vec::<String>::new());
     let remaining = Socket::route().unwrap().dump(links::all()).unwrap();
     let remaining: Vec<_> = remaining.iter().filter_map(|answer| links::name_of(answer)).collect();
     assert!(!remaining.iter().any(|(_, name)| name.starts_with("ll")), "{remaining:?}");
-    bench.launcher.shut_down().await;
 }
 
 /// S12: one sandbox's floods end at its bounds, and its neighbour's connections do not.

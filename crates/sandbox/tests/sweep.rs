@@ -22,7 +22,7 @@ fn kill_a_server_and_sweep(mode: &str) {
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
-    assert_eq!(processes(&instance).len(), 2);
+    assert_eq!(processes(&instance).len(), 3, "two inits and the nursery");
     server.kill().unwrap();
     server.wait().unwrap();
 

@@ -66,23 +66,24 @@ impl Cgroups {
         Ok((!parents.is_empty()).then_some(Self { parents }))
     }
 
-    /// Makes one sandbox's groups and sets its limits.
-    pub(crate) fn create(&self, id: &str, memory_mb: u32, tmp_mb: u32) -> io::Result<Group> {
-        let (memory, tmp) = (u64::from(memory_mb) << 20, u64::from(tmp_mb) << 20);
-        let mut group = Group { directories: Vec::new(), memory, tmp, killed: Arc::default() };
+    /// Makes one sandbox's groups; what it may use comes with [`Group::limit`].
+    pub(crate) fn create(&self, name: &str) -> io::Result<Group> {
+        let mut group =
+            Group { directories: Vec::new(), memory: 0, tmp: 0, killed: Arc::default() };
         for (kind, parent) in &self.parents {
-            let path = parent.join(id);
-            std::fs::create_dir(&path)?;
-            group.directories.push((*kind, path));
-        }
-        match group.limit() {
-            Ok(()) => Ok(group),
-            Err(error) => {
+            let path = parent.join(name);
+            let made = std::fs::create_dir(&path).and_then(|()| {
+                let counts = matches!(kind, Kind::Pids | Kind::All);
+                group.directories.push((*kind, path.clone()));
+                if counts { write(&path, "pids.max", PROCESSES) } else { Ok(()) }
+            });
+            if let Err(error) = made {
                 // Best effort: the error that matters is the first.
                 let _ = group.remove();
-                Err(error)
+                return Err(error);
             }
         }
+        Ok(group)
     }
 
     /// Removes the parents; they must be empty.
@@ -98,7 +99,7 @@ impl Cgroups {
 /// One sandbox's groups.
 pub(crate) struct Group {
     directories: Vec<(Kind, PathBuf)>,
-    /// In bytes.
+    /// In bytes; 0 before it is anybody's.
     memory: u64,
     tmp: u64,
     /// Whether the watch has killed a process.
@@ -106,7 +107,10 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn limit(&self) -> io::Result<()> {
+    /// Limits what the sandbox may use, in MiB.
+    pub(crate) fn limit(&mut self, memory_mb: u32, tmp_mb: u32) -> io::Result<()> {
+        self.memory = u64::from(memory_mb) << 20;
+        self.tmp = u64::from(tmp_mb) << 20;
         let (memory, both, memory_mb) = (self.memory, self.memory + self.tmp, self.memory >> 20);
         // AWS: a full vCPU at 1769 MB. Below that AWS throttles; we give up to one vCPU when the
         // machine is idle, and the share by memory when it is not: cold starts are what users wait for.
@@ -120,18 +124,16 @@ impl Group {
                     let _ = write(path, "memory.memsw.limit_in_bytes", both);
                     let _ = write(path, "memory.swappiness", 0);
                 }
-                Kind::Pids => write(path, "pids.max", PROCESSES)?,
                 Kind::Cpu => {
-                    write(path, "cpu.cfs_period_us", PERIOD)?;
+                    // The period is the kernel's own.
                     write(path, "cpu.cfs_quota_us", quota)?;
                     write(path, "cpu.shares", shares)?;
                 }
-                Kind::Unified => {}
+                Kind::Pids | Kind::Unified => {}
                 Kind::All => {
                     write(path, "memory.max", both)?;
                     write(path, "memory.high", memory)?;
                     let _ = write(path, "memory.swap.max", 0);
-                    write(path, "pids.max", PROCESSES)?;
                     // A container's root group may lack the cpu controller.
                     let _ = write(path, "cpu.max", format!("{quota} {PERIOD}"));
                     let _ = write(path, "cpu.weight", (shares * 100 / 1024).clamp(1, 10_000));
@@ -228,7 +230,8 @@ mod tests {
         for (_, path) in &parents[..3] {
             std::fs::create_dir(path).unwrap();
         }
-        let group = Cgroups { parents }.create("s", 3538, 512).unwrap();
+        let mut group = Cgroups { parents }.create("s").unwrap();
+        group.limit(3538, 512).unwrap();
         let written =
             |path: &std::path::Path, file: &str| std::fs::read_to_string(path.join(file)).unwrap();
         let both = (4050u64 << 20).to_string();

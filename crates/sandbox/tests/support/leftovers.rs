@@ -2,10 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-/// Names of everything left: processes, cgroups of sandboxes, links, directories.
+/// Names of everything left: processes, cgroups of sandboxes, links, directories. The nursery is the
+/// launcher's.
 pub fn leftovers(instance: &str, run_dir: &Path) -> Vec<String> {
-    let mut left: Vec<String> =
-        processes(instance).iter().map(|pid| format!("process {pid}")).collect();
+    let nursery = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|n| n == "jail-nursery\n")
+    };
+    let sandboxes = processes(instance).into_iter().filter(|pid| !nursery(pid));
+    let mut left: Vec<String> = sandboxes.map(|pid| format!("process {pid}")).collect();
     left.extend(groups(instance).iter().map(|path| format!("cgroup {}", path.display())));
     let link = format!("ll{instance}");
     left.extend(names(Path::new("/sys/class/net")).filter(|name| name.starts_with(&link)));
@@ -13,7 +17,7 @@ pub fn leftovers(instance: &str, run_dir: &Path) -> Vec<String> {
     left
 }
 
-/// Jails, inits and keepers of the instance.
+/// The nursery, jails, inits and keepers of the instance.
 pub fn processes(instance: &str) -> Vec<u32> {
     let wanted = format!("lamplight-jail\0{instance}\0");
     let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -35,6 +35,15 @@ impl Bench {
     }
 
     pub fn with_egress(mode: Mode, egress: Egress) -> Self {
+        Self::make(mode, egress, false)
+    }
+
+    /// One whose launcher builds sandboxes ahead.
+    pub fn ahead() -> Self {
+        Self::make(Mode::Namespaces, Egress::Denied, true)
+    }
+
+    fn make(mode: Mode, egress: Egress, ahead: bool) -> Self {
         let env = Env::system();
         let dir = tempfile::tempdir().unwrap();
         let instance = env.random.hex(4);
@@ -44,6 +53,7 @@ impl Bench {
             run_dir: dir.path().join("run"),
             jail: env!("CARGO_BIN_EXE_lamplight-jail").into(),
             egress,
+            ahead,
         };
         Self { launcher: Launcher::new(options, env.clone()).unwrap(), instance, env, dir }
     }
