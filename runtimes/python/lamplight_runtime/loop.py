@@ -127,7 +127,8 @@ def _serve(api, handler, headers, body):
         return
     about = _about(headers)
     about["Content-Type"] = content_type
-    status, said = api.post("/invocation/%s/response" % request_id, about, answer)
+    path = "/invocation/%s/response" % request_id
+    status, said = api.post(path, about, answer, goes_on=not SEVERAL)
     if status == 413:
         # The caller has been told that the response is too large; the sandbox is as good as before.
         _complain("response", status, said)

@@ -1,15 +1,17 @@
 """HTTP/1.1 to the Runtime API over one kept-alive socket.
 
 Uses `_socket`, because importing `socket` costs more than all of this client.
-Invariants: one request at a time; no time limit (`/next` blocks while the sandbox
-sleeps); a connection that died while idle is replaced once, a fresh one is not.
-Absent: TLS, proxies, redirects, pipelining.
+Invariants: no time limit (`/next` blocks while the sandbox sleeps); a connection that
+died while idle is replaced once, a fresh one is not. One request at a time, but that
+the request for the next event may go out with an answer, in the same write: whoever
+waits for the answer has it as soon, and nobody is woken twice.
+Absent: TLS, proxies, redirects.
 """
 
 import _socket
 import sys
 
-RECEIVE = 65536
+RECEIVE = 16384
 # Larger bodies go out in a write of their own instead of being joined to the head.
 JOIN = 65536
 
@@ -25,35 +27,55 @@ class RuntimeApi:
         self._family = _socket.AF_INET6 if host.startswith("[") else _socket.AF_INET
         self._socket = None
         self._buffer = bytearray()
+        self._asked = False
         agent = "lamplight-python/%d.%d.%d" % sys.version_info[:3]
         self._common = "Host: %s\r\nUser-Agent: %s\r\n" % (address, agent)
+        self._next = self._request("GET", "/invocation/next", {})
 
     def next(self):
         """Blocks for an event. Returns its headers (lower-case names) and its body."""
-        return self.get("/invocation/next")
+        return self._told("/invocation/next", self._take_next())
 
     def get(self, path):
-        status, headers, body = self._exchange("GET", path, {}, b"")
+        return self._told(path, self._exchange(self._request("GET", path, {})))
+
+    def _told(self, path, answer):
+        status, headers, body = answer
         if status != 200:
             raise UnexpectedAnswer("GET %s: %d %r" % (path, status, body))
         return headers, body
 
-    def post(self, path, headers, body):
-        """Returns the status and the answer's body."""
+    def post(self, path, headers, body, goes_on=False):
+        """Returns the status and the answer's body. `goes_on`: `next` is called after it."""
         headers["Content-Length"] = str(len(body))
-        status, _, answer = self._exchange("POST", path, headers, body)
+        head = self._request("POST", path, headers)
+        # What a large body leaves unread may be thrown away with its connection.
+        also = self._next if goes_on and len(body) <= JOIN else b""
+        status, _, answer = self._exchange(head, body, also)
+        self._asked = bool(also) and self._socket is not None
         return status, answer
 
-    def _exchange(self, method, path, headers, body):
-        lines = "".join("%s: %s\r\n" % pair for pair in headers.items())
+    def _take_next(self):
+        if self._asked:
+            self._asked = False
+            try:
+                return self._answer()
+            except OSError:
+                self._close()
+        return self._exchange(self._next)
+
+    def _request(self, method, path, headers):
+        lines = "".join(["%s: %s\r\n" % pair for pair in headers.items()])
         head = "%s /2018-06-01/runtime%s HTTP/1.1\r\n%s%s\r\n" % (method, path, self._common, lines)
-        head = head.encode("latin-1")
+        return head.encode("latin-1")
+
+    def _exchange(self, head, body=b"", also=b""):
         while True:
             fresh = self._socket is None
             if fresh:
                 self._connect()
             try:
-                return self._once(head, body)
+                return self._once(head, body, also)
             except OSError:
                 self._close()
                 if fresh:
@@ -71,16 +93,19 @@ class RuntimeApi:
         self._socket.close()
         self._socket = None
 
-    def _once(self, head, body):
+    def _once(self, head, body, also):
         try:
             if len(body) <= JOIN:
-                self._socket.sendall(head + body)
+                self._socket.sendall(head + body + also)
             else:
                 self._socket.sendall(head)
                 self._socket.sendall(body)
         except (BrokenPipeError, ConnectionResetError):
             # Too large a body is refused before it is read to its end: the answer may be there.
             pass
+        return self._answer()
+
+    def _answer(self):
         status, headers = self._head()
         while status < 200:
             status, headers = self._head()
