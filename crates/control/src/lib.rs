@@ -7,3 +7,4 @@ pub mod durable;
 pub mod layers;
 pub mod manager;
 pub mod placement;
+pub mod planner;

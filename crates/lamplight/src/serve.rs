@@ -126,14 +126,15 @@ impl Server {
         let address = listener.local_addr()?;
         let placement = Arc::new(OneMachine(Arc::clone(&agent) as Arc<dyn Worker>));
         let options = manager::Options {
-            idle: config.idle,
+            keep: config.keep,
             idle_most: config.idle_most,
             provisioned_mb: memory_mb(),
             ..manager::Options::default()
         };
         let manager = EnvironmentManager::new(env.clone(), placement, options);
         manager.look_after(ended);
-        let counting = Arc::new(AccountCounting::new(config.concurrent_executions));
+        let counting = AccountCounting::new(config.concurrent_executions, Arc::clone(&env.clock));
+        let counting = Arc::new(counting);
         let labels = lamplight_frontend::labels;
         let documents =
             StoredDocuments::load(Arc::clone(&store.meta) as _, env.tasks.clone(), labels);
@@ -388,6 +389,7 @@ async fn worker(config: &Config, dir: &DataDir, env: &Env) -> Result<WorkerParts
         clients,
         empty,
         zone: config.zone.clone(),
+        memory_most: config.memory_most,
     });
     Ok(WorkerParts { agent, logs, ended })
 }

@@ -90,7 +90,8 @@ pub struct Throttled {
 
 /// Is there concurrency left?
 pub trait Counting: Send + Sync {
-    fn admit(&self, function: &FunctionArn) -> Result<Slot, Throttled>;
+    /// `awaited`: somebody waits for the answer.
+    fn admit(&self, function: &FunctionArn, awaited: bool) -> Result<Slot, Throttled>;
 
     /// What `function` has for itself from now on, and may not exceed.
     fn reserve(&self, function: &FunctionArn, reserved: Option<u32>);
@@ -113,6 +114,12 @@ pub enum StartError {
     Init(String),
     #[error("the server is shutting down")]
     Stopping,
+    /// Ending idle environments did not help.
+    #[error("{0}")]
+    Memory(String),
+    /// The function grows too fast.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// The environment went away before it could take the call; another one may.
     #[error("the execution environment is gone")]
     Gone,
@@ -123,6 +130,21 @@ pub enum StartError {
 pub trait Worker: Send + Sync {
     /// Makes an environment and starts its runtime; initialisation goes on in the background.
     async fn start(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError>;
+
+    /// Resolves when the runtime of an environment that was started asks for its first event, or is
+    /// gone. It may never: be patient, but not for ever.
+    async fn ready(&self, _id: EnvironmentId) {}
+
+    /// Sees to the end of the initialisation of an environment that was started and that no call
+    /// has taken: it is idle from then on, or else is to be ended.
+    async fn initialise(&self, _id: EnvironmentId) -> Result<(), StartError> {
+        Ok(())
+    }
+
+    /// How much more memory environments may take on this machine, in bytes; unknown where absent.
+    fn memory_left(&self) -> Option<u64> {
+        None
+    }
 
     /// Makes an environment ahead of calls. Returns once it is initialised.
     async fn provision(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError>;

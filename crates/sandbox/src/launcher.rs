@@ -88,6 +88,17 @@ impl Launcher {
         self.shared.options.mode
     }
 
+    /// What all sandboxes together use, without caches of files. Bytes; unknown without cgroups.
+    pub fn memory_used(&self) -> Option<u64> {
+        self.shared.cgroups.as_ref()?.memory_used()
+    }
+
+    /// What they may still use by the limits of the groups that theirs are in; absent where nobody
+    /// has set one.
+    pub fn memory_left(&self) -> Option<u64> {
+        self.shared.cgroups.as_ref()?.memory_left()
+    }
+
     /// A sandbox with nothing running in it.
     ///
     /// # Errors

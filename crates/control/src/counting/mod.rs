@@ -1,5 +1,6 @@
-//! Counting: how many calls run at this moment, and whether one more may. AWS: limits are for each
-//! account and region.
+//! Counting: how many calls run at this moment and came in the last second, and whether one more may.
+//! AWS: limits are for each account and region; calls in a second are limited where somebody waits for
+//! the answer, and not for events.
 //!
 //! In memory only: after a restart nothing runs, so nothing is counted. Reservations are told by
 //! the catalog, which keeps them.
@@ -7,6 +8,7 @@
 mod counts;
 
 use counts::{Counts, Full};
+use lamplight_env::Clock;
 use lamplight_model::{FunctionArn, Scope};
 use lamplight_rpc::{Counting, Slot, Throttled};
 use std::collections::HashMap;
@@ -15,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 /// Counts calls of each account and region against one limit.
 pub struct AccountCounting {
     limit: u32,
+    clock: Arc<dyn Clock>,
     scopes: RwLock<HashMap<Scope, Shared>>,
 }
 
@@ -22,8 +25,8 @@ type Shared = Arc<Mutex<Counts>>;
 
 impl AccountCounting {
     /// `limit`: calls that may run at the same time.
-    pub fn new(limit: u32) -> Self {
-        Self { limit, scopes: RwLock::default() }
+    pub fn new(limit: u32, clock: Arc<dyn Clock>) -> Self {
+        Self { limit, clock, scopes: RwLock::default() }
     }
 
     fn counts(&self, scope: &Scope) -> Shared {
@@ -51,15 +54,18 @@ impl Drop for Unit {
 }
 
 impl Counting for AccountCounting {
-    fn admit(&self, function: &FunctionArn) -> Result<Slot, Throttled> {
+    fn admit(&self, function: &FunctionArn, awaited: bool) -> Result<Slot, Throttled> {
         let counts = self.counts(&function.scope);
-        let entered = lock(&counts).enter(&function.name, self.limit);
+        let at = awaited.then(|| self.clock.instant());
+        let entered = lock(&counts).enter(&function.name, self.limit, at);
         match entered {
             Ok(()) => Ok(Slot(Box::new(Unit(counts, Arc::clone(&function.name))))),
             Err(full) => Err(Throttled {
                 reason: match full {
                     Full::Account => "ConcurrentInvocationLimitExceeded",
                     Full::Reserved => "ReservedFunctionConcurrentInvocationLimitExceeded",
+                    Full::Rate => "FunctionInvocationRateLimitExceeded",
+                    Full::ReservedRate => "ReservedFunctionInvocationRateLimitExceeded",
                 },
                 retry_after_seconds: 1,
             }),
@@ -85,16 +91,16 @@ mod tests {
         let account = AccountId::new("000000000000").unwrap();
         let scope = Scope { account, region: "r".into() };
         let (one, two) = (FunctionArn::new(&scope, "one"), FunctionArn::new(&scope, "two"));
-        let counting = AccountCounting::new(2);
-        let refused = |function| counting.admit(function).map(drop).unwrap_err().reason;
-        let first = counting.admit(&one).unwrap();
-        let _second = counting.admit(&two).unwrap();
+        let counting = AccountCounting::new(2, Arc::new(lamplight_env::SystemClock));
+        let refused = |function| counting.admit(function, true).map(drop).unwrap_err().reason;
+        let first = counting.admit(&one, true).unwrap();
+        let _second = counting.admit(&two, true).unwrap();
         assert_eq!(refused(&one), "ConcurrentInvocationLimitExceeded");
         counting.reserve(&two, Some(0));
         assert_eq!(refused(&two), "ReservedFunctionConcurrentInvocationLimitExceeded");
         let elsewhere = Scope { region: "s".into(), ..scope };
-        assert!(counting.admit(&FunctionArn::new(&elsewhere, "one")).is_ok());
+        assert!(counting.admit(&FunctionArn::new(&elsewhere, "one"), true).is_ok());
         drop(first);
-        assert!(counting.admit(&one).is_ok());
+        assert!(counting.admit(&one, true).is_ok());
     }
 }

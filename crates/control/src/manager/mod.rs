@@ -1,44 +1,59 @@
 //! The worker manager (AWS's name): gives each call an environment, an idle one where there is
 //! one, and ends those that are idle for long, outdated or broken.
 //!
-//! Invariants: an environment is either idle, in the pool of its version or in the reserve of those
+//! What to do is decided by the [`crate::planner`]; a call that finds an idle environment takes one
+//! short lock, that of its version.
+//!
+//! Invariants: an environment is either idle, in the line of its version or in the reserve of those
 //! that were made ahead of calls, or with exactly one call. One that takes several at once stays in
 //! the crowd of its version, with at most as many as its target says. None ever serves another
 //! version, generation or tenant than it was made for. Nothing here waits for the store.
 
-mod crowd;
+mod gate;
 mod places;
-mod pool;
 mod provisioner;
+mod queue;
 mod reserve;
 mod room;
+mod space;
 #[cfg(test)]
 mod tests;
 
+use crate::planner::{Keep, Often, Rates, Serves, Ticket};
 use async_trait::async_trait;
+use gate::Gate;
 use lamplight_env::Env;
 use lamplight_model::{FunctionArn, Qualifier, Target, limits};
 use lamplight_rpc::{
-    Assignment, EnvironmentId, Manager, Outdated, Placement, Provisioning, StartError, Worker,
+    Assignment, EnvironmentId, Manager, Outdated, Placement, Provisioning, StartError, Throttled,
+    Worker,
 };
 use places::Places;
-use pool::Serves;
 use provisioner::{Provisioner, SharedReserve};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+
+/// The time for which the growth of functions is limited.
+const GROWTH: Duration = Duration::from_secs(10);
+/// How often memory is looked at.
+const MEMORY: Duration = Duration::from_secs(1);
 
 /// How the pools are looked after.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// An environment that was idle for this long is ended.
-    pub idle: Duration,
+    /// How long idle environments are kept.
+    pub keep: Keep,
+    /// Environments of calls that start at the same time: more only makes all of them slower.
+    pub starts: usize,
     /// One that is this old takes no further call: its credentials have an end.
     pub life: Duration,
-    /// Idle environments of all functions together; beyond it the longest idle ones are ended
-    /// before another one is made.
-    pub idle_most: usize,
+    /// AWS: environments by which a function may grow in ten seconds.
+    pub growth: u32,
+    /// Idle environments of all functions together; as many as there is memory for where absent.
+    pub idle_most: Option<usize>,
     /// For all environments that are made ahead of calls.
     pub provisioned_mb: u64,
 }
@@ -46,9 +61,11 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            idle: Duration::from_secs(600),
+            keep: Keep::default(),
+            starts: std::thread::available_parallelism().map_or(2, usize::from) * 4,
             life: limits::ENVIRONMENT_LIFE,
-            idle_most: 500,
+            growth: 1_000,
+            idle_most: None,
             provisioned_mb: u64::MAX,
         }
     }
@@ -65,7 +82,7 @@ type Shared<T> = Arc<Mutex<T>>;
 
 /// Where an environment belongs.
 enum Home {
-    Pool(Arc<Places>),
+    Alone(Arc<Places>, Ticket),
     /// It stays there while it has calls.
     Crowd(Arc<Places>),
     /// The same, with a call that nobody waits for any more.
@@ -78,7 +95,6 @@ enum Home {
 /// [`Manager::settle`], it ends the environment.
 struct Hold {
     home: Home,
-    serves: Serves,
     /// Taken when the assignment is settled.
     unsettled: Option<(Kept, Env)>,
 }
@@ -87,7 +103,10 @@ impl Drop for Hold {
     fn drop(&mut self) {
         if let Some((kept, env)) = self.unsettled.take() {
             let ended = match &self.home {
-                Home::Pool(_) => Some(kept),
+                Home::Alone(places, ticket) => {
+                    lock(&places.alone).lost(*ticket);
+                    Some(kept)
+                }
                 Home::Crowd(places) => {
                     let now = env.clock.instant();
                     lock(&places.together).put(|other| other.id == kept.id, false, now)
@@ -109,10 +128,14 @@ impl Drop for Hold {
 }
 
 pub struct EnvironmentManager {
+    /// For starts, which go on without the call that asked for them.
+    me: Weak<Self>,
     env: Env,
+    gate: Gate,
     placement: Arc<dyn Placement>,
     provisioner: Provisioner,
     options: Options,
+    growth: Mutex<Rates<FunctionArn>>,
     /// By function and version.
     places: RwLock<HashMap<FunctionArn, HashMap<Qualifier, Arc<Places>>>>,
 }
@@ -121,7 +144,12 @@ impl EnvironmentManager {
     pub fn new(env: Env, placement: Arc<dyn Placement>, options: Options) -> Arc<Self> {
         let room_mb = options.provisioned_mb;
         let provisioner = Provisioner::new(env.clone(), Arc::clone(&placement), room_mb);
-        Arc::new(Self { env, placement, provisioner, options, places: RwLock::default() })
+        let gate = Gate::new(options.starts);
+        let (growth, places) = (Mutex::default(), RwLock::default());
+        Arc::new_cyclic(|me| {
+            let me = Weak::clone(me);
+            Self { me, env, gate, placement, provisioner, options, growth, places }
+        })
     }
 
     /// Ends what was idle for long and forgets what ended by itself, until the server stops.
@@ -129,9 +157,10 @@ impl EnvironmentManager {
         let manager = Arc::clone(self);
         let mut stop = self.env.tasks.stop_signal();
         let period =
-            (self.options.idle / 4).clamp(Duration::from_millis(100), Duration::from_secs(5));
+            (self.options.keep.first / 4).clamp(Duration::from_millis(100), Duration::from_secs(5));
         self.env.tasks.spawn(async move {
             let mut tick = tokio::time::interval(period);
+            let mut memory = tokio::time::interval(MEMORY);
             loop {
                 tokio::select! {
                     () = stop.stopped() => return,
@@ -139,6 +168,7 @@ impl EnvironmentManager {
                         manager.expire();
                         manager.provisioner.fill();
                     }
+                    _ = memory.tick() => manager.relieve(),
                     id = ended.recv() => match id {
                         Some(id) => manager.forget(id),
                         None => return,
@@ -187,29 +217,14 @@ impl EnvironmentManager {
     fn expire(&self) {
         let now = self.env.clock.instant();
         for places in self.all() {
-            let idle = self.options.idle;
-            self.end(places.expire(now, idle, |kept| self.is_old(kept, now)));
+            let keep = &self.options.keep;
+            self.end(places.expire(now, keep, |kept| self.is_old(kept, now)));
         }
         self.end(self.provisioner.discard(|kept| self.is_old(kept, now)));
     }
 
     fn is_old(&self, kept: &Kept, now: Instant) -> bool {
         now.saturating_duration_since(kept.born) >= self.options.life
-    }
-
-    /// Makes room for one more environment.
-    fn make_room(&self) {
-        let pools = self.all();
-        let mut idle: usize = pools.iter().map(|places| places.idle()).sum();
-        while idle >= self.options.idle_most.max(1) {
-            let longest = pools
-                .iter()
-                .filter_map(|places| Some((places.idle_since()?, places)))
-                .min_by_key(|(since, _)| *since);
-            let Some((_, places)) = longest else { return };
-            self.end(places.take_longest_idle().into_iter().collect());
-            idle -= 1;
-        }
     }
 
     /// An environment that ended by itself is not given to a call; the worker frees its rest.
@@ -223,8 +238,14 @@ impl EnvironmentManager {
 
     async fn start(&self, target: &Arc<Target>) -> Result<Kept, StartError> {
         let born = self.env.clock.instant();
-        self.make_room();
+        let often = Often::within(self.options.growth, GROWTH);
+        if !lock(&self.growth).take(&target.function, born, often) {
+            // AWS: the same reason as where all that may run does.
+            let reason = "ConcurrentInvocationLimitExceeded";
+            return Err(Throttled { reason, retry_after_seconds: 1 }.into());
+        }
         let worker = self.placement.place(target).await?;
+        self.make_space(&worker).await?;
         let id = worker.start(Arc::clone(target)).await?;
         Ok(Kept { worker, id, born })
     }
@@ -244,15 +265,19 @@ impl EnvironmentManager {
         if let Some(kept) = take() {
             return Ok(kept);
         }
+        let _turn = self.gate.enter(&target.function).await;
         let kept = self.start(target).await?;
         lock(&places.together).add(kept.clone(), target.generation, self.env.clock.instant());
         Ok(kept)
     }
 
     fn end(&self, environments: Vec<Kept>) {
-        for kept in environments {
-            self.env.tasks.spawn(async move { kept.worker.end(kept.id).await });
-        }
+        self.end_now(environments);
+    }
+
+    fn end_now(&self, environments: Vec<Kept>) -> Vec<JoinHandle<()>> {
+        let end = |kept: Kept| self.env.tasks.spawn(async move { kept.worker.end(kept.id).await });
+        environments.into_iter().map(end).collect()
     }
 }
 
@@ -267,7 +292,6 @@ impl Manager for EnvironmentManager {
         target: &Arc<Target>,
         tenant: Option<&str>,
     ) -> Result<Assignment, StartError> {
-        let serves = Serves { generation: target.generation, tenant: tenant.map(Into::into) };
         // What was made ahead of calls is for any of them.
         let provisioned = match tenant {
             None => self.provisioner.take(target),
@@ -280,18 +304,16 @@ impl Manager for EnvironmentManager {
                 if let Some(most) = target.max_concurrency {
                     (self.join(target, &places, most).await?, Home::Crowd(places))
                 } else {
-                    let taken = lock(&places.alone).take(&serves);
-                    let kept = match taken {
-                        Some(kept) => kept,
-                        None => self.start(target).await?,
-                    };
-                    (kept, Home::Pool(places))
+                    let tenant = tenant.map(Into::into);
+                    let serves = Serves { generation: target.generation, tenant };
+                    let (kept, ticket) = self.alone(target, &places, &serves).await?;
+                    (kept, Home::Alone(places, ticket))
                 }
             }
         };
         let (worker, id) = (Arc::clone(&kept.worker), kept.id);
         let unsettled = Some((kept, self.env.clone()));
-        let hold = Hold { home, serves, unsettled };
+        let hold = Hold { home, unsettled };
         Ok(Assignment { worker, id, hold: Box::new(hold) })
     }
 
@@ -311,10 +333,14 @@ impl Manager for EnvironmentManager {
         let now = self.env.clock.instant();
         let reusable = reusable && !self.is_old(&kept, now);
         let surplus = match &hold.home {
-            Home::Pool(places) if reusable => {
-                lock(&places.alone).put(kept, hold.serves.clone(), now)
+            Home::Alone(places, ticket) if reusable => {
+                let place = lock(&places.alone).back(*ticket, kept, now);
+                queue::follow(places, &self.env, place)
             }
-            Home::Pool(_) => Some(kept),
+            Home::Alone(places, ticket) => {
+                lock(&places.alone).lost(*ticket);
+                Some(kept)
+            }
             Home::Crowd(places) => {
                 lock(&places.together).put(|other| other.id == kept.id, reusable, now)
             }

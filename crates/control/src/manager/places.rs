@@ -1,34 +1,30 @@
 //! Where the environments of one version are kept: those that have one call at a time, and those
 //! that take several.
 
-use super::crowd::Crowd;
-use super::pool::Pool;
+use super::queue::Waiter;
 use super::{Kept, lock};
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use crate::planner::{Crowd, Keep, Line};
+use lamplight_rpc::Worker;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 #[derive(Default)]
 pub(super) struct Places {
-    pub alone: Mutex<Pool<Kept>>,
+    pub alone: Mutex<Line<Kept, Waiter>>,
     pub together: Mutex<Crowd<Kept>>,
     /// Held while one that takes several calls is started: those that wait may find room in it.
     pub starting: tokio::sync::Mutex<()>,
 }
 
 impl Places {
-    /// Gives out what was idle for `patience`, or is `old`.
-    pub fn expire(
-        &self,
-        now: Instant,
-        patience: Duration,
-        old: impl Fn(&Kept) -> bool,
-    ) -> Vec<Kept> {
+    /// Gives out what was idle for so long that it is not kept, or is `old`.
+    pub fn expire(&self, now: Instant, keep: &Keep, old: impl Fn(&Kept) -> bool) -> Vec<Kept> {
         let mut alone = lock(&self.alone);
-        let mut ended = alone.expire(now, patience);
+        let mut ended = alone.expire(now, keep);
         ended.extend(alone.discard(&old));
         drop(alone);
         let mut together = lock(&self.together);
-        ended.extend(together.expire(now, patience));
+        ended.extend(together.expire(now, keep.first));
         ended.extend(together.discard(old));
         ended
     }
@@ -53,13 +49,21 @@ impl Places {
 
     /// How many are idle.
     pub fn idle(&self) -> usize {
-        lock(&self.alone).len() + lock(&self.together).idle()
+        lock(&self.alone).idle() + lock(&self.together).idle()
     }
 
-    /// Since when the one that was idle for longest has been.
-    pub fn idle_since(&self) -> Option<Instant> {
-        let both = [lock(&self.alone).idle_since(), lock(&self.together).idle_since()];
-        both.into_iter().flatten().min()
+    /// Until when the one that was idle for longest is kept.
+    pub fn idle_until(&self, keep: &Keep) -> Option<Instant> {
+        let alone = lock(&self.alone);
+        let alone = alone.idle_since().map(|since| since + alone.keep(keep));
+        let together = lock(&self.together).idle_since().map(|since| since + keep.first);
+        [alone, together].into_iter().flatten().min()
+    }
+
+    /// Whose one of the idle ones is.
+    pub fn idle_worker(&self) -> Option<Arc<dyn Worker>> {
+        let alone = lock(&self.alone).peek().map(|kept| Arc::clone(&kept.worker));
+        alone.or_else(|| lock(&self.together).peek().map(|kept| Arc::clone(&kept.worker)))
     }
 
     pub fn take_longest_idle(&self) -> Option<Kept> {

@@ -89,7 +89,8 @@ async fn an_environment_ends_before_its_credentials() {
     let (ended, mut endings) = tokio::sync::mpsc::unbounded_channel();
     let worker = Arc::new(Numbers { started: AtomicU64::new(0), ended });
     let life = Duration::from_secs(100);
-    let options = Options { idle: Duration::from_secs(1_000), life, ..Options::default() };
+    let options =
+        Options { keep: Keep::fixed(Duration::from_secs(1_000)), life, ..Options::default() };
     let manager = EnvironmentManager::new(env, Arc::new(Here(worker)), options);
     let target = target();
 
@@ -126,7 +127,7 @@ async fn the_longest_idle_one_makes_room_for_a_new_one() {
     let env = Env { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Env::system() };
     let (ended, mut endings) = tokio::sync::mpsc::unbounded_channel();
     let worker = Arc::new(Numbers { started: AtomicU64::new(0), ended });
-    let options = Options { idle_most: 2, ..Options::default() };
+    let options = Options { idle_most: Some(2), ..Options::default() };
     let manager = EnvironmentManager::new(env, Arc::new(Here(worker)), options);
     let target = target();
     let mut busy = Vec::new();
@@ -176,7 +177,7 @@ async fn tenants_share_no_environment_and_the_idle_ones_of_others_make_room() {
     let env = Env { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Env::system() };
     let (ended, mut endings) = tokio::sync::mpsc::unbounded_channel();
     let worker = Arc::new(Numbers { started: AtomicU64::new(0), ended });
-    let options = Options { idle_most: 3, ..Options::default() };
+    let options = Options { idle_most: Some(3), ..Options::default() };
     let manager = EnvironmentManager::new(env, Arc::new(Here(worker)), options);
     let target = Arc::new(Target { tenant_isolation: true, ..(*target()).clone() });
     for tenant in ["blue", "green", "red", "blue"] {

@@ -129,7 +129,10 @@ impl Calls {
                 Attempt::Never(End::NoConcurrency)
             }
             Err(InvokeError::Throttled(_)) => return (Attempt::NotCalled, Verdict::Refused),
-            Err(InvokeError::Start { error: StartError::Sandbox(_), .. }) => {
+            Err(InvokeError::Start {
+                error: StartError::Sandbox(_) | StartError::Memory(_),
+                ..
+            }) => {
                 return (Attempt::NotCalled, Verdict::Refused);
             }
             Err(_) => Attempt::NotCalled,

@@ -153,6 +153,11 @@ fn start_error(error: StartError) -> ApiError {
             tracing::error!(%message, "no environment could be started");
             ApiError::new("ServiceException", message).with_status(500)
         }
+        StartError::Memory(_) => {
+            tracing::warn!(%message, "no environment could be started");
+            ApiError::new("ServiceException", message).with_status(503)
+        }
+        StartError::Throttled(error) => throttled(error),
         StartError::Stopping => ApiError::new("ServiceException", message).with_status(503),
     }
 }

@@ -84,7 +84,8 @@ impl Functions {
         if hops > lineage::HOPS && !self.may_loop(&call.function) {
             return Err(InvokeError::Recursive(call.function));
         }
-        let slot = self.counting.admit(&target.function)?;
+        let slot =
+            self.counting.admit(&target.function, !call.detached && !call.within_execution)?;
         let call = Invocation {
             request_id: call.request_id,
             // AWS: a call without a payload is an empty event.
@@ -148,7 +149,10 @@ async fn run(
     Admitted { target, call, slot }: Admitted,
 ) -> Result<Invoked, InvokeError> {
     let mut slot = Some(slot);
-    let failed = |error| InvokeError::Start { version: target.version.clone(), error };
+    let failed = |error| match error {
+        StartError::Throttled(throttled) => InvokeError::Throttled(throttled),
+        error => InvokeError::Start { version: target.version.clone(), error },
+    };
     for _ in 0..TRIES {
         let mut assigned = manager.assign(&target, call.tenant.as_deref()).await.map_err(failed)?;
         let mut ended = assigned.worker.invoke(assigned.id, call.clone()).await;

@@ -32,6 +32,7 @@ pub struct File {
 pub struct Functions {
     pub idle_seconds: Option<u64>,
     pub idle_environments: Option<usize>,
+    pub memory_megabytes: Option<u64>,
     pub concurrent_executions: Option<u32>,
     pub stream_megabytes_per_second: Option<u32>,
     pub availability_zone: Option<String>,

@@ -8,6 +8,7 @@ pub use registry::{Registries, registries};
 use crate::args::{AuthMode, Isolation, ServeArgs};
 use crate::data_dir::DataDir;
 use anyhow::{Context, Result, bail};
+use lamplight_control::planner::Keep;
 use lamplight_model::{AccountId, limits};
 use lamplight_remote::S3;
 use lamplight_sandbox::{Egress, Mode, Prefix, Rates};
@@ -30,8 +31,10 @@ pub struct Config {
     pub account: AccountId,
     pub region: String,
     pub egress: Egress,
-    pub idle: Duration,
-    pub idle_most: usize,
+    pub keep: Keep,
+    pub idle_most: Option<usize>,
+    /// Of all environments together, in bytes.
+    pub memory_most: Option<u64>,
     pub concurrent_executions: u32,
     /// What functions are told; one of their region where absent.
     pub zone: Option<String>,
@@ -79,8 +82,15 @@ pub fn load(args: &ServeArgs) -> Result<Config> {
         account,
         region,
         egress: egress(file.network)?,
-        idle_most: file.functions.idle_environments.unwrap_or(500),
-        idle: Duration::from_secs(file.functions.idle_seconds.unwrap_or(600).max(1)),
+        idle_most: file.functions.idle_environments,
+        memory_most: file
+            .functions
+            .memory_megabytes
+            .map(|megabytes| megabytes.saturating_mul(1 << 20)),
+        keep: match file.functions.idle_seconds {
+            Some(seconds) => Keep::fixed(Duration::from_secs(seconds.max(1))),
+            None => Keep::default(),
+        },
         concurrent_executions: file
             .functions
             .concurrent_executions

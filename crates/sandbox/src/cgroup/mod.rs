@@ -6,6 +6,7 @@
 mod files;
 mod hierarchy;
 mod pressure;
+mod room;
 
 pub(crate) use hierarchy::find;
 pub(crate) use pressure::Watch;
@@ -84,6 +85,22 @@ impl Cgroups {
             }
         }
         Ok(group)
+    }
+
+    fn memory(&self) -> Option<&(Kind, PathBuf)> {
+        self.parents.iter().find(|(kind, _)| matches!(kind, Kind::Memory | Kind::All))
+    }
+
+    /// What all sandboxes use, without caches of files. Bytes.
+    pub(crate) fn memory_used(&self) -> Option<u64> {
+        let (kind, path) = self.memory()?;
+        room::used(*kind, path)
+    }
+
+    /// The least that a limit of the parent, or of a group above it, leaves to them.
+    pub(crate) fn memory_left(&self) -> Option<u64> {
+        let (kind, path) = self.memory()?;
+        path.ancestors().filter_map(|group| room::left(*kind, group)).min()
     }
 
     /// Removes the parents; they must be empty.

@@ -12,7 +12,7 @@ use crate::logs::{Capture, Event, Identity, Init, Status};
 use crate::runtime_api::{MOST_EXTENSIONS, Reason, RuntimeApi};
 use crate::telemetry::Telemetry;
 use lamplight_env::Env;
-use lamplight_model::{Target, limits};
+use lamplight_model::Target;
 use lamplight_rpc::StartError;
 use lamplight_sandbox::{Program, Sandbox};
 use std::any::Any;
@@ -125,14 +125,22 @@ impl Environment {
         Ok(())
     }
 
-    /// Waits until the runtime has initialised, ahead of any call.
-    pub async fn initialise(&self) -> Result<(), String> {
+    /// Resolves when the runtime has initialised, or one of its programs has ended.
+    pub async fn ready(&self) {
+        let programs = Arc::clone(&*self.programs());
+        tokio::select! {
+            () = self.api.initialised() => {}
+            _ = programs.ended() => {}
+        }
+    }
+
+    /// Waits until the runtime has initialised, ahead of any call; no longer than `patience`.
+    pub async fn initialise(&self, patience: Duration) -> Result<(), String> {
         let mut process = self.process.lock().await;
         let process = process.as_mut().map_err(|why| match why {
             NotStarted::NoEntrypoint => "its package has nothing that could be started".to_owned(),
             other => format!("it could not be started ({other:?})"),
         })?;
-        let patience = limits::PROVISIONED_INIT.max(self.target.timeout);
         let end = self.first_init(process, patience).await.map_err(|error| error.to_string())?;
         let why = match end {
             None => return Ok(()),

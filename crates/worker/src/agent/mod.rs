@@ -13,6 +13,7 @@ mod failure;
 mod fetching;
 mod image;
 mod making;
+mod memory;
 mod process;
 mod program;
 mod programs;
@@ -29,7 +30,7 @@ use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use environment::{Environment, Home, Visit};
 use lamplight_env::{Env, Stop};
-use lamplight_model::Target;
+use lamplight_model::{Target, limits};
 use lamplight_rpc::{
     CodeSource, Ended, EnvironmentId, Guests, Invocation, LogSink, Outcome, PrepareError, Prepared,
     StartError, Worker,
@@ -66,6 +67,8 @@ pub struct Parts {
     pub empty: PathBuf,
     /// The availability zone that functions are told; one of their region where absent.
     pub zone: Option<String>,
+    /// What all environments together may use, in bytes; what the machine has where absent.
+    pub memory_most: Option<u64>,
 }
 
 /// An environment whose runtime was started.
@@ -303,9 +306,30 @@ impl Worker for Agent {
         Ok(id)
     }
 
+    async fn ready(&self, id: EnvironmentId) {
+        let environment = self.table().get(id);
+        if let Some(environment) = environment {
+            environment.ready().await;
+        }
+    }
+
+    async fn initialise(&self, id: EnvironmentId) -> Result<(), StartError> {
+        let environment = self.table().get(id).ok_or(StartError::Gone)?;
+        if let Err(why) = environment.initialise(limits::INIT).await {
+            self.end(id).await;
+            return Err(StartError::Init(why));
+        }
+        Ok(())
+    }
+
+    fn memory_left(&self) -> Option<u64> {
+        memory::left(&self.parts.launcher, self.parts.memory_most)
+    }
+
     async fn provision(&self, target: Arc<Target>) -> Result<EnvironmentId, StartError> {
+        let patience = limits::PROVISIONED_INIT.max(target.timeout);
         let (id, environment) = self.open(target, "provisioned-concurrency").await?;
-        if let Err(why) = environment.initialise().await {
+        if let Err(why) = environment.initialise(patience).await {
             self.end(id).await;
             return Err(StartError::Init(why));
         }

@@ -112,6 +112,11 @@ impl RuntimeApi {
         self.until(|inner| inner.machine.is_waiting()).await;
     }
 
+    /// Resolves when the runtime has asked for its first event.
+    pub async fn initialised(&self) {
+        self.until(|inner| inner.machine.has_initialised()).await;
+    }
+
     pub fn are_extensions_ready(&self) -> bool {
         self.lock().extensions.are_ready()
     }

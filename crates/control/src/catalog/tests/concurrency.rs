@@ -16,15 +16,15 @@ async fn a_reservation_is_enforced_kept_and_taken_away() {
     reserve(&catalog, "thumbs", 1).await.unwrap();
     assert_eq!(catalog.committed(&scope()), 1);
     let restarted = FunctionCatalog::load(Parts {
-        counting: Arc::new(AccountCounting::new(1000)),
+        counting: Arc::new(AccountCounting::new(1000, Arc::new(lamplight_env::SystemClock))),
         ..world.parts()
     });
     let restarted = restarted.await.unwrap();
     assert_eq!(restarted.get(&named("thumbs")).unwrap().reserved, Some(1));
     for catalog in [&catalog, &restarted] {
         let counting = &catalog.core().parts.counting;
-        let _one = counting.admit(&arn("thumbs")).unwrap();
-        let full = counting.admit(&arn("thumbs")).map(drop).unwrap_err();
+        let _one = counting.admit(&arn("thumbs"), false).unwrap();
+        let full = counting.admit(&arn("thumbs"), false).map(drop).unwrap_err();
         assert_eq!(full.reason, "ReservedFunctionConcurrentInvocationLimitExceeded");
         assert_eq!(full.to_string(), "Rate Exceeded.");
     }
@@ -34,7 +34,7 @@ async fn a_reservation_is_enforced_kept_and_taken_away() {
     assert_eq!(restarted.committed(&scope()), 0);
     restarted.add("thumbs", "PK 1").await.unwrap();
     let counting = &restarted.core().parts.counting;
-    let both = [counting.admit(&arn("thumbs")), counting.admit(&arn("thumbs"))];
+    let both = [counting.admit(&arn("thumbs"), false), counting.admit(&arn("thumbs"), false)];
     assert!(both.iter().all(Result::is_ok));
 }
 

@@ -16,7 +16,10 @@ async fn start(dir: &Path, worker: &Arc<FakeWorker>) -> (Env, FunctionCatalog) {
         worker: worker.clone(),
         manager: Arc::new(FakeManager::default()),
         belongings: Arc::new(FakeBelongings::default()),
-        counting: Arc::new(crate::counting::AccountCounting::new(1000)),
+        counting: Arc::new(crate::counting::AccountCounting::new(
+            1000,
+            Arc::new(lamplight_env::SystemClock),
+        )),
         env: env.clone(),
     };
     let catalog = FunctionCatalog::load(parts).await.unwrap();

@@ -242,7 +242,7 @@ impl World {
             worker: Arc::default(),
             manager: Arc::default(),
             belongings: Arc::default(),
-            counting: Arc::new(AccountCounting::new(1000)),
+            counting: Arc::new(AccountCounting::new(1000, Arc::new(lamplight_env::SystemClock))),
             clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_795_000_000_000))),
             _dir: dir,
         }

@@ -35,14 +35,24 @@ impl<E> Default for Pool<E> {
 }
 
 impl<E> Pool<E> {
-    /// The most recently used idle environment for such a call.
-    pub fn take(&mut self, serves: &Serves) -> Option<E> {
+    /// The most recently used idle environment for such a call, and since when it was idle.
+    pub fn take(&mut self, serves: &Serves) -> Option<(E, Instant)> {
         let at = self.idle.iter().rposition(|idle| idle.serves == *serves)?;
-        Some(self.idle.remove(at).environment)
+        let idle = self.idle.remove(at);
+        Some((idle.environment, idle.since))
+    }
+
+    /// Whether one that comes back is used again.
+    pub fn keeps(&self, serves: &Serves) -> bool {
+        !self.closed && serves.generation >= self.oldest
     }
 
     pub fn len(&self) -> usize {
         self.idle.len()
+    }
+
+    pub fn peek(&self) -> Option<&E> {
+        self.idle.first().map(|idle| &idle.environment)
     }
 
     /// Since when the one that was idle for longest has been.
@@ -50,15 +60,16 @@ impl<E> Pool<E> {
         self.idle.iter().map(|idle| idle.since).min()
     }
 
-    pub fn take_longest_idle(&mut self) -> Option<E> {
+    pub fn take_longest_idle(&mut self) -> Option<(E, Serves, Instant)> {
         let since = self.idle_since()?;
         let at = self.idle.iter().position(|idle| idle.since == since)?;
-        Some(self.idle.remove(at).environment)
+        let idle = self.idle.remove(at);
+        Some((idle.environment, idle.serves, idle.since))
     }
 
     /// Takes an environment back; gives it out again when it has outlived its use.
     pub fn put(&mut self, environment: E, serves: Serves, now: Instant) -> Option<E> {
-        if self.closed || serves.generation < self.oldest {
+        if !self.keeps(&serves) {
             return Some(environment);
         }
         self.idle.push(Idle { environment, serves, since: now });
@@ -79,9 +90,11 @@ impl<E> Pool<E> {
         self.remove_if(|_| true)
     }
 
-    /// Gives out what has been idle for `patience`.
-    pub fn expire(&mut self, now: Instant, patience: Duration) -> Vec<E> {
-        self.remove_if(|idle| now.saturating_duration_since(idle.since) >= patience)
+    /// Gives out what has been idle for `patience`, and since when.
+    pub fn expire(&mut self, now: Instant, patience: Duration) -> Vec<(E, Serves, Instant)> {
+        let old = |idle: &mut Idle<E>| now.saturating_duration_since(idle.since) >= patience;
+        let gone = self.idle.extract_if(.., old);
+        gone.map(|idle| (idle.environment, idle.serves, idle.since)).collect()
     }
 
     /// Gives out the idle environments for which `gone` holds.
@@ -107,16 +120,20 @@ mod tests {
         Serves { generation, tenant: None }
     }
 
+    fn taken<E>(pool: &mut Pool<E>, serves: &Serves) -> Option<E> {
+        pool.take(serves).map(|(environment, _)| environment)
+    }
+
     #[test]
     fn a_tenant_gets_what_was_its_own_and_nothing_else() {
         let mut pool = Pool::default();
         let of = |tenant: &str| Serves { generation: 1, tenant: Some(tenant.into()) };
         pool.put("blue", of("blue"), now());
         pool.put("green", of("green"), now());
-        assert_eq!(pool.take(&of("red")), None);
-        assert_eq!(pool.take(&all(1)), None);
-        assert_eq!(pool.take(&of("blue")), Some("blue"));
-        assert_eq!(pool.take(&of("blue")), None);
+        assert_eq!(taken(&mut pool, &of("red")), None);
+        assert_eq!(taken(&mut pool, &all(1)), None);
+        assert_eq!(taken(&mut pool, &of("blue")), Some("blue"));
+        assert_eq!(taken(&mut pool, &of("blue")), None);
         assert_eq!(pool.retire(2), ["green"]);
     }
 
@@ -126,8 +143,8 @@ mod tests {
         for n in 1..=3 {
             assert_eq!(pool.put(n, all(7), now()), None);
         }
-        assert_eq!(pool.take(&all(7)), Some(3));
-        assert_eq!(pool.take(&all(8)), None);
+        assert_eq!(taken(&mut pool, &all(7)), Some(3));
+        assert_eq!(taken(&mut pool, &all(8)), None);
     }
 
     #[test]
@@ -138,7 +155,7 @@ mod tests {
         assert_eq!(pool.put("busy", all(1), now()), Some("busy"));
         assert_eq!(pool.put("new", all(2), now()), None);
         assert_eq!(pool.retire(1), [""; 0], "a late, smaller retirement undoes nothing");
-        assert_eq!(pool.take(&all(2)), Some("new"));
+        assert_eq!(taken(&mut pool, &all(2)), Some("new"));
     }
 
     #[test]
@@ -154,10 +171,11 @@ mod tests {
         let (mut pool, start) = (Pool::default(), now());
         pool.put("a", all(1), start);
         pool.put("b", all(1), start + Duration::from_secs(50));
-        assert_eq!(pool.expire(start + Duration::from_secs(60), Duration::from_secs(60)), ["a"]);
+        let gone = pool.expire(start + Duration::from_secs(60), Duration::from_secs(60));
+        assert_eq!(gone, [("a", all(1), start)]);
         pool.put("c", all(1), start + Duration::from_secs(40));
         assert_eq!((pool.len(), pool.idle_since()), (2, Some(start + Duration::from_secs(40))));
-        assert_eq!(pool.take_longest_idle(), Some("c"));
+        assert_eq!(pool.take_longest_idle().map(|(e, ..)| e), Some("c"));
         assert_eq!(pool.discard(|e| *e == "b"), ["b"]);
     }
 }

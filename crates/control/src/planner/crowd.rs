@@ -1,6 +1,6 @@
 //! The environments of one version that take several calls at once: pure bookkeeping, no I/O.
 //!
-//! Unlike those of a [`super::pool::Pool`] they stay here while they have calls. Invariant: one
+//! Unlike those of a [`super::Pool`] they stay here while they have calls. Invariant: one
 //! that is given out to be ended has no call that anybody waits for, and is not here any more.
 //!
 //! A call that is late has timed out, and its worker has not answered yet. It takes its place, but
@@ -111,6 +111,11 @@ impl<E: Clone> Crowd<E> {
     /// How many have no call.
     pub fn idle(&self) -> usize {
         self.members.iter().filter(|member| member.is_idle()).count()
+    }
+
+    /// One of those that have no call.
+    pub fn peek(&self) -> Option<&E> {
+        self.members.iter().find(|member| member.is_idle()).map(|member| &member.environment)
     }
 
     /// Since when the one that was idle for longest has been.
