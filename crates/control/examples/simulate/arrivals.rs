@@ -107,7 +107,7 @@ impl Calls {
     }
 
     /// When the next one comes, and how long it runs.
-    pub fn next(&mut self) -> (Duration, Duration) {
+    pub fn draw(&mut self) -> (Duration, Duration) {
         let came = match self.function.shape {
             Shape::Timer { period } => {
                 let came = self.at;

@@ -89,7 +89,7 @@ pub fn replay(functions: &[Function], time: Duration, keep: &Keep) -> Figures {
     };
     let mut calls: Vec<Calls> = functions.iter().map(Calls::new).collect();
     for (function, calls) in calls.iter_mut().enumerate() {
-        let (at, call) = calls.next();
+        let (at, call) = calls.draw();
         world.plan(start + at, Event::Arrives { function, call });
     }
     world.plan(start + LOOK, Event::Look);
@@ -101,7 +101,7 @@ pub fn replay(functions: &[Function], time: Duration, keep: &Keep) -> Figures {
         match event {
             Event::Arrives { function, call } => {
                 world.arrives(function, call);
-                let (next, call) = calls[function].next();
+                let (next, call) = calls[function].draw();
                 world.plan((start + next).max(at), Event::Arrives { function, call });
             }
             Event::Tires { function, ticket } => {
@@ -175,7 +175,7 @@ impl World<'_> {
     }
 
     fn pump(&mut self) {
-        while let Some((arn, function)) = self.starts.next() {
+        while let Some((arn, function)) = self.starts.begin() {
             if self.lines[function].begin(&ANY) {
                 self.plan(self.now + self.functions[function].start, Event::Started { function });
             } else {

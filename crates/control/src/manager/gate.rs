@@ -38,7 +38,7 @@ impl Gate {
 
     fn next(&self) {
         loop {
-            let Some((function, start)) = lock(&self.0).next() else { return };
+            let Some((function, start)) = lock(&self.0).begin() else { return };
             let turn = Turn { gate: self.clone(), function: Some(function.clone()) };
             if let Err(mut turn) = start.send(turn) {
                 turn.function = None;

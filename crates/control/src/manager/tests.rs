@@ -1,5 +1,7 @@
 //! How long environments are used, on a clock that is moved.
 
+mod scarce;
+
 use super::*;
 use lamplight_env::{Clock, ManualClock, Timestamp};
 use lamplight_model::{AccountId, Scope};

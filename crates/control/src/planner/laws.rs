@@ -136,7 +136,7 @@ impl World {
     }
 
     fn pump(&mut self) {
-        while let Some((function, (line, serves))) = self.starts.next() {
+        while let Some((function, (line, serves))) = self.starts.begin() {
             assert_eq!(function, self.functions[line]);
             if self.lines[line].begin(&serves) {
                 self.begun.push((line, serves));

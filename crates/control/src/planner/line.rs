@@ -311,7 +311,7 @@ impl<E, W> Line<E, W> {
 
     /// Gives out what was idle for so long that it is not kept.
     pub fn expire(&mut self, now: Instant, keep: &Keep) -> Vec<E> {
-        if self.pool.len() == 0 {
+        if self.pool.count() == 0 {
             return Vec::new();
         }
         let patience = self.habit.keep(keep);
@@ -331,7 +331,7 @@ impl<E, W> Line<E, W> {
     }
 
     pub fn idle(&self) -> usize {
-        self.pool.len()
+        self.pool.count()
     }
 
     pub fn busy(&self) -> usize {

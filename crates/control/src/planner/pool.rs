@@ -47,7 +47,7 @@ impl<E> Pool<E> {
         !self.closed && serves.generation >= self.oldest
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.idle.len()
     }
 
@@ -174,7 +174,7 @@ mod tests {
         let gone = pool.expire(start + Duration::from_secs(60), Duration::from_secs(60));
         assert_eq!(gone, [("a", all(1), start)]);
         pool.put("c", all(1), start + Duration::from_secs(40));
-        assert_eq!((pool.len(), pool.idle_since()), (2, Some(start + Duration::from_secs(40))));
+        assert_eq!((pool.count(), pool.idle_since()), (2, Some(start + Duration::from_secs(40))));
         assert_eq!(pool.take_longest_idle().map(|(e, ..)| e), Some("c"));
         assert_eq!(pool.discard(|e| *e == "b"), ["b"]);
     }

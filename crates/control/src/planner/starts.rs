@@ -30,12 +30,12 @@ impl<R> Starts<R> {
     }
 
     /// The next one that begins now.
-    pub fn next(&mut self) -> Option<(FunctionArn, R)> {
+    pub fn begin(&mut self) -> Option<(FunctionArn, R)> {
         if self.under_way >= self.most {
             return None;
         }
-        let scope = self.scopes.next()?;
-        let name = self.functions.get_mut(&scope)?.next()?;
+        let scope = self.scopes.turn()?;
+        let name = self.functions.get_mut(&scope)?.turn()?;
         let function = FunctionArn { scope, name };
         let queue = self.queues.get_mut(&function)?;
         let start = queue.pop_front()?;
@@ -88,21 +88,21 @@ mod tests {
             starts.ask(&burst, n);
         }
         for n in 0..4 {
-            assert_eq!(starts.next(), Some((burst.clone(), n)));
+            assert_eq!(starts.begin(), Some((burst.clone(), n)));
         }
-        assert_eq!(starts.next(), None, "no more at a time");
+        assert_eq!(starts.begin(), None, "no more at a time");
         starts.ask(&beside, 1000);
         starts.ask(&far, 2000);
         starts.done(&burst);
-        assert_eq!(starts.next(), Some((far.clone(), 2000)), "an account that has none under way");
+        assert_eq!(starts.begin(), Some((far.clone(), 2000)), "an account that has none under way");
         starts.done(&burst);
         starts.done(&burst);
-        assert_eq!(starts.next(), Some((beside.clone(), 1000)));
-        assert_eq!(starts.next(), Some((burst.clone(), 4)), "first come, first served");
+        assert_eq!(starts.begin(), Some((beside.clone(), 1000)));
+        assert_eq!(starts.begin(), Some((burst.clone(), 4)), "first come, first served");
         for function in [&burst, &burst, &beside, &far] {
             starts.done(function);
         }
-        while let Some((function, _)) = starts.next() {
+        while let Some((function, _)) = starts.begin() {
             starts.done(&function);
         }
         assert!(starts.is_empty());

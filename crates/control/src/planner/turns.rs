@@ -36,7 +36,7 @@ impl<K: Clone + Ord + Hash> Turns<K> {
     }
 
     /// The one whose turn it is has one wish less, and one thing more.
-    pub fn next(&mut self) -> Option<K> {
+    pub fn turn(&mut self) -> Option<K> {
         let (_, _, who) = self.waiting.first()?.clone();
         self.turn += 1;
         let turn = self.turn;
@@ -84,12 +84,12 @@ mod tests {
             turns.wish(&"many");
         }
         for _ in 0..8 {
-            assert_eq!(turns.next(), Some("many"));
+            assert_eq!(turns.turn(), Some("many"));
         }
         turns.wish(&"one");
         turns.give_back(&"many");
-        assert_eq!(turns.next(), Some("one"));
-        assert_eq!(turns.next(), Some("many"));
+        assert_eq!(turns.turn(), Some("one"));
+        assert_eq!(turns.turn(), Some("many"));
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
             ["a", "b", "c"].iter().for_each(|who| turns.wish(who));
         }
         let mut order = Vec::new();
-        while let Some(who) = turns.next() {
+        while let Some(who) = turns.turn() {
             turns.give_back(&who);
             order.push(who);
         }
