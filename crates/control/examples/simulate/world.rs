@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Starts at the same time.
 const STARTS: usize = 64;
 /// How often idle environments are looked through.
-const LOOK: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(60);
 
 /// What came of it.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -53,13 +53,22 @@ pub struct Habit {
     seen: u32,
 }
 
-/// The longest pause of a class.
-fn end(class: usize) -> Duration {
-    let mut end = SHORT;
-    for _ in 0..class {
-        end = end * 3 / 2;
+/// The longest pause of each class, in milliseconds. Class 0 has none of its own, as nothing shorter
+/// is counted: it is for those beyond the longest.
+const ENDS: [u64; CLASSES] = ends();
+
+const fn ends() -> [u64; CLASSES] {
+    let mut ends = [SHORT.as_millis() as u64; CLASSES];
+    let mut class = 1;
+    while class < CLASSES {
+        ends[class] = ends[class - 1] * 3 / 2;
+        class += 1;
     }
-    end
+    ends
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Habit {
@@ -67,8 +76,8 @@ impl Habit {
         if pause < SHORT {
             return;
         }
-        let class = (1..CLASSES).find(|class| pause <= end(*class)).unwrap_or(0);
-        // Class 0 has none of its own, as nothing is shorter: it is for those beyond the longest.
+        let pause = millis(pause);
+        let class = ENDS.iter().skip(1).position(|end| pause <= *end).map_or(0, |at| at + 1);
         if let Some(count) = self.pauses.get_mut(class) {
             *count = count.saturating_add(1);
         }
@@ -84,21 +93,22 @@ impl Habit {
         if self.seen < ENOUGH || keep.least == keep.most {
             return keep.first.min(keep.most);
         }
-        let ends = (0..CLASSES).map(end);
-        let choices = ends.filter(|end| *end > keep.least && *end < keep.most);
-        let choices = std::iter::once(keep.least).chain(choices).chain([keep.most]);
-        let best = choices.map(|time| (self.cost(time, keep.worth), time)).min();
-        best.map_or(keep.first, |(_, time)| time)
+        let (least, most) = (millis(keep.least), millis(keep.most));
+        let mut best = (self.cost(least, keep), least);
+        for end in ENDS.iter().filter(|end| **end > least && **end < most).chain([&most]) {
+            best = best.min((self.cost(*end, keep), *end));
+        }
+        Duration::from_millis(best.1)
     }
 
     /// In milliseconds of keeping.
-    fn cost(&self, time: Duration, worth: Duration) -> u128 {
-        let cost = |(class, count): (usize, &u16)| {
-            let kept = class > 0 && end(class) <= time;
-            let each = if kept { end(class) } else { time + worth };
-            each.as_millis() * u128::from(*count)
-        };
-        self.pauses.iter().enumerate().map(cost).sum()
+    fn cost(&self, time: u64, keep: &Keep) -> u64 {
+        let ended = time.saturating_add(millis(keep.worth));
+        let each = |class: usize, end: u64| if class > 0 && end <= time { end } else { ended };
+        let costs = self.pauses.iter().zip(ENDS).enumerate();
+        let costs =
+            costs.map(|(class, (count, end))| u64::from(*count).saturating_mul(each(class, end)));
+        costs.fold(0, u64::saturating_add)
     }
 }
 

@@ -311,7 +311,9 @@ impl<E, W> Line<E, W> {
 
     /// Gives out what was idle for so long that it is not kept.
     pub fn expire(&mut self, now: Instant, keep: &Keep) -> Vec<E> {
-        if self.pool.count() == 0 {
+        // Most of the time this is all there is to it.
+        let idle = self.pool.idle_since().map(|since| now.saturating_duration_since(since));
+        if idle.is_none_or(|idle| idle < keep.least) {
             return Vec::new();
         }
         let patience = self.habit.keep(keep);
