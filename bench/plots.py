@@ -6,8 +6,15 @@ Nothing is drawn for what was not measured.
 import html
 import math
 
-COLOURS = ("#1b6ca8", "#7fb3d5", "#9aa0a6", "#c8ccd0", "#e08e45", "#b5533c", "#6a9a5b")
-WIDTH, LEFT, RIGHT, ROW = 760, 250, 90, 20
+# What is ours stands out, floors are grey, peers have colours of their own.
+COLOURS = (("bare", "#9aa0a6"), ("process", "#7fb3d5"), ("Lamplight", "#1b6ca8"), ("RIE", "#e08e45"),
+           ("ministack", "#b5533c"))  # fmt: skip
+OTHER = "#6a9a5b"
+WIDTH, LEFT, RIGHT, ROW = 760, 262, 90, 20
+
+
+def colour(label):
+    return next((colour for part, colour in COLOURS if part in label), OTHER)
 
 
 def text(x, y, words, anchor="start", size=12, weight="normal"):
@@ -52,7 +59,6 @@ def bars(title, groups):
     groups = [(name, pairs) for name, pairs in groups if pairs]
     if not groups:
         return None
-    labels = list(dict.fromkeys(label for _, pairs in groups for label, _ in pairs))
     scale = Scale([value for _, pairs in groups for _, value in pairs], LEFT, WIDTH - RIGHT)
     height = 46 + sum(26 + ROW * len(pairs) for _, pairs in groups) + 24
     parts = [text(14, 26, title, size=15, weight="bold")]
@@ -64,9 +70,8 @@ def bars(title, groups):
         parts.append(text(14, y + 16, name, size=13, weight="bold"))
         y += 24
         for label, value in pairs:
-            colour = COLOURS[labels.index(label) % len(COLOURS)]
             parts.append(text(LEFT - 8, y + 14, label, "end"))
-            parts.append(f'<rect x="{LEFT}" y="{y + 3}" width="{scale(value) - LEFT:.1f}" height="{ROW - 6}" fill="{colour}"/>')
+            parts.append(f'<rect x="{LEFT}" y="{y + 3}" width="{scale(value) - LEFT:.1f}" height="{ROW - 6}" fill="{colour(label)}"/>')
             parts.append(text(scale(value) + 5, y + 14, number(value), size=11))
             y += ROW
         y += 2
@@ -74,12 +79,12 @@ def bars(title, groups):
 
 
 def lines(title, under, series):
-    """`series`: [(label, [(x, value)])], both axes logarithmic."""
+    """`series`: [(label, [(x, value)])], both axes logarithmic. One of Python is dashed."""
     series = [(label, [point for point in points if point[1]]) for label, points in series]
     series = [(label, points) for label, points in series if points]
     if not series:
         return None
-    top, bottom, right = 46, 330, 230
+    top, bottom, right = 46, 330, 250
     along = Scale([x for _, points in series for x, _ in points], 60, WIDTH - right)
     up = Scale([value for _, points in series for _, value in points], bottom, top)
     parts = [text(14, 26, title, size=15, weight="bold"), text((60 + WIDTH - right) / 2, bottom + 40, under, "middle", 11)]
@@ -90,11 +95,13 @@ def lines(title, under, series):
         parts.append(text(along(x), bottom + 18, f"{x:g}", "middle", 11))
     ends = spread([up(points[-1][1]) for _, points in series])
     for place, (label, points) in enumerate(series):
-        colour = COLOURS[place % len(COLOURS)]
+        stroke = f'stroke="{colour(label)}" stroke-width="2"' + (' stroke-dasharray="6 4"' if "Python" in label else "")
         path = " ".join(f"{along(x):.1f},{up(value):.1f}" for x, value in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts += [f'<circle cx="{along(x):.1f}" cy="{up(value):.1f}" r="3" fill="{colour}"/>' for x, value in points]
-        parts.append(text(WIDTH - right + 8, ends[place] + 4, f"{label}: {number(points[-1][1])}", size=11))
+        parts.append(f'<polyline points="{path}" fill="none" {stroke}/>')
+        parts += [f'<circle cx="{along(x):.1f}" cy="{up(value):.1f}" r="3" fill="{colour(label)}"/>' for x, value in points]
+        at, beside = ends[place], WIDTH - right + 8
+        parts.append(f'<line x1="{beside}" x2="{beside + 22}" y1="{at}" y2="{at}" {stroke}/>')
+        parts.append(text(beside + 28, at + 4, f"{label}: {number(points[-1][1])}", size=11))
     return drawing(bottom + 54, parts)
 
 

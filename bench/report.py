@@ -127,12 +127,12 @@ def drawings(rows):
     starts = []
     for language in LANGUAGES:
         of = [row for row in rows if row["kind"] == "cold" and row["language"] == language and row["how"] != "one event"]
-        shown = [(row["how"] if row["who"] == HOME else row["who"], row["p50"]) for row in of]
+        shown = [(f"Lamplight, {row['how']}" if row["who"] == HOME else row["who"], row["p50"]) for row in of]
         starts.append((NAMES[language], [(label, value * 1000) for label, value in shown if value]))
     payload = {}
     for row in (row for row in rows if row["kind"] == "payload" and row["p50"]):
         label = f"{NAMES[row['language']]}, {row['who']}"
-        payload.setdefault(label, []).append((row["bytes"] / KIB, row["p50"] * 1000))
+        payload.setdefault(label, []).append((round(row["bytes"] / KIB), row["p50"] * 1000))
     made = {
         "warm": plots.bars("Warm calls, one client: p50 in ms", by_language("warm", "p50", 1000, clients=1)),
         "throughput": plots.bars("Calls a second, 32 clients", by_language("warm", "rate", 1, clients=32)),
