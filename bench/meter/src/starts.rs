@@ -23,7 +23,7 @@ pub async fn processes(count: usize, env: &Env) -> Result<Value> {
     Ok(json!({ "nanoseconds": taken }))
 }
 
-/// From the order for a sandbox to the end of the program in it; and its removal, apart.
+/// None is built ahead. From the order for a sandbox to the end of the program in it; and its removal, apart.
 pub async fn sandboxes(count: usize, directory: &Path, env: &Env) -> Result<Value> {
     let own = std::env::current_exe()?;
     let task = directory.join("task");
@@ -35,6 +35,7 @@ pub async fn sandboxes(count: usize, directory: &Path, env: &Env) -> Result<Valu
         run_dir: directory.join("run"),
         jail: own,
         egress: Egress::Denied,
+        ahead: false,
     };
     let launcher = Launcher::new(options, env.clone())?;
     let (mut taken, mut removals) = (Vec::new(), Vec::new());
