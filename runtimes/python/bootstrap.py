@@ -37,6 +37,11 @@ def search_path(environ):
 
 
 if __name__ == "__main__":
+    if "_LAMPLIGHT_ZYGOTE" in os.environ:
+        from lamplight_runtime import zygote
+
+        # Comes back in the processes of functions, with their environment.
+        zygote.serve(int(os.environ["_LAMPLIGHT_ZYGOTE"]))
     sys.path[:] = search_path(os.environ)
     builtins.exit = builtins.quit = sys.exit
     loop.run(os.environ["_HANDLER"], os.environ["AWS_LAMBDA_RUNTIME_API"])

@@ -42,7 +42,14 @@ pub fn send_all<T: Serialize>(
     message: &T,
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let bytes = serde_json::to_vec(message).map_err(io::Error::other)?;
+    send_bytes(socket, &serde_json::to_vec(message).map_err(io::Error::other)?, fds)
+}
+
+/// The same with bytes that are no message of this kind.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_bytes(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     if bytes.len() > LARGEST {
         return Err(io::Error::from_raw_os_error(libc::E2BIG));
     }
@@ -52,7 +59,7 @@ pub fn send_all<T: Serialize>(
         return Err(io::Error::other("too many descriptors"));
     }
     rustix::io::retry_on_intr(|| {
-        sendmsg(&socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+        sendmsg(&socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)
     })?;
     Ok(())
 }

@@ -56,6 +56,8 @@ pub enum Step {
     WatchChildren,
     CheckDescriptors,
     ReportReady,
+    // A zygote's start.
+    LeaveMounts,
     // A program's start.
     CheckProgram,
     Fork,
@@ -71,6 +73,7 @@ pub enum Step {
     RestrictFiles,
     InstallFilter,
     Execute,
+    Adopt,
 }
 
 /// Names the step of a failed call.

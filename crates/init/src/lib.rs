@@ -9,7 +9,9 @@
 //! beyond the moment of a start; when its control socket closes it kills what it started and ends.
 //! It never opens a file that the tenant could have placed.
 
+mod adopt;
 pub mod channel;
+mod confine;
 pub mod fault;
 pub mod namespaces;
 pub mod netlink;
@@ -23,3 +25,4 @@ pub mod sources;
 mod supervisor;
 #[expect(unsafe_code, reason = "the system calls that have no safe wrapper")]
 pub mod sys;
+pub mod zygote;

@@ -6,32 +6,32 @@
 
 use crate::fault::{Fault, Step};
 use landlock::{
-    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
     path_beneath_rules,
 };
+use std::os::fd::OwnedFd;
 
 const NEWEST: ABI = ABI::V5;
 
 /// Where programs may write; `/dev` and `/proc` have their own guards.
 const WRITABLE: [&str; 3] = ["/tmp", "/dev", "/proc"];
 
-/// Restricts this process and its descendants for ever. Needs `no_new_privs`.
-pub(crate) fn restrict() -> Result<(), Fault> {
+/// The rules, for a process with `no_new_privs` to put on itself for ever. `None` where the kernel
+/// has no Landlock.
+pub(crate) fn rules() -> Result<Option<OwnedFd>, Fault> {
     // The library keeps the errno to itself, but its text has it.
     let fault = |error: RulesetError| Fault {
         step: Step::RestrictFiles,
         errno: libc::EPERM,
         on: error.to_string(),
     };
-    rules().map_err(fault)
+    made().map(Into::into).map_err(fault)
 }
 
-fn rules() -> Result<(), RulesetError> {
+fn made() -> Result<RulesetCreated, RulesetError> {
     Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .create()?
         .add_rules(path_beneath_rules(["/"], AccessFs::from_read(NEWEST)))?
-        .add_rules(path_beneath_rules(WRITABLE, AccessFs::from_all(NEWEST)))?
-        .restrict_self()
-        .map(drop)
+        .add_rules(path_beneath_rules(WRITABLE, AccessFs::from_all(NEWEST)))
 }

@@ -1,15 +1,11 @@
-//! From fork to exec: how a program gets its session, limits, user and filter.
-//!
-//! The child takes its steps in the order of this file's `become_program`; the first that fails is
+//! From fork to exec. The child makes the calls of [`crate::confine`]; the first that fails is
 //! reported through a pipe that a successful exec closes.
 
+use crate::confine::{self, Call, Given};
 use crate::fault::{At, Fault, Step};
-use crate::protocol::{Blueprint, Isolation, PROGRAM_GID, PROGRAM_UID, Program};
-use crate::{paths, sys};
-use rustix::fs::Mode;
+use crate::protocol::{Blueprint, Program};
+use crate::sys;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Resource, Rlimit};
-use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
@@ -21,6 +17,8 @@ pub fn start(
 ) -> Result<i32, Fault> {
     let image = Image::of(program)?;
     let Some(output) = output else { return Err(fault(Step::ConnectOutput, libc::EBADF, "pipe")) };
+    let given = Given::new(output, blueprint)?;
+    let calls = confine::calls(&program.cwd, blueprint, &given);
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).at(Step::Fork, "pipe")?;
     #[expect(unsafe_code, reason = "fork needs a promise")]
     // SAFETY: init and the keeper have a single thread.
@@ -39,7 +37,7 @@ pub fn start(
             }
         };
     }
-    let fault = become_program(&image, &output, blueprint);
+    let fault = become_program(&image, &calls, &given);
     if let Ok(bytes) = serde_json::to_vec(&fault) {
         let _ = rustix::io::write(&writer, &bytes);
     }
@@ -70,7 +68,6 @@ struct Image {
     path: CString,
     argv: Vec<CString>,
     env: Vec<CString>,
-    cwd: CString,
 }
 
 impl Image {
@@ -89,12 +86,14 @@ impl Image {
             .first()
             .cloned()
             .ok_or_else(|| fault(Step::CheckProgram, libc::EINVAL, "no argument"))?;
-        Ok(Self { path, argv, env, cwd: text(&program.cwd)? })
+        text(&program.cwd)?;
+        Ok(Self { path, argv, env })
     }
 }
 
-fn become_program(image: &Image, output: &OwnedFd, blueprint: &Blueprint) -> Fault {
-    match confine(image, output, blueprint) {
+fn become_program(image: &Image, calls: &[Call], given: &Given) -> Fault {
+    sys::reset_signals();
+    match calls.iter().try_for_each(|call| call.make(given.all())) {
         Ok(()) => fault(
             Step::Execute,
             sys::execute(&image.path, &image.argv, &image.env).raw_os_error(),
@@ -102,74 +101,4 @@ fn become_program(image: &Image, output: &OwnedFd, blueprint: &Blueprint) -> Fau
         ),
         Err(fault) => fault,
     }
-}
-
-fn confine(image: &Image, output: &OwnedFd, blueprint: &Blueprint) -> Result<(), Fault> {
-    let isolated = !matches!(blueprint.isolation, Isolation::Process);
-    rustix::process::setsid().at(Step::NewSession, "")?;
-    sys::reset_signals();
-    connect(output)?;
-    limit(isolated)?;
-    // AWS: files that a function makes are readable by all.
-    rustix::process::umask(Mode::from_raw_mode(0o022));
-    if isolated {
-        sys::empty_bounding_set().at(Step::DropBoundingSet, "")?;
-        if matches!(blueprint.isolation, Isolation::Mapped { .. }) {
-            let (gid, uid) = (Gid::from_raw(PROGRAM_GID), Uid::from_raw(PROGRAM_UID));
-            rustix::thread::set_thread_res_gid(gid, gid, gid).at(Step::SetGroup, "990")?;
-            rustix::thread::set_thread_res_uid(uid, uid, uid).at(Step::SetUser, "993")?;
-        }
-    }
-    // As the program's user, so that it stands only where it may.
-    rustix::process::chdir(&image.cwd).at(Step::EnterDirectory, &image.cwd.to_string_lossy())?;
-    sys::close_from(3, false).at(Step::ConnectOutput, "close_range")?;
-    if isolated {
-        let none = CapabilitySet::empty();
-        rustix::thread::clear_ambient_capability_set()
-            .at(Step::DropProgramCapabilities, "ambient")?;
-        rustix::thread::set_capabilities(
-            None,
-            CapabilitySets { effective: none, permitted: none, inheritable: none },
-        )
-        .at(Step::DropProgramCapabilities, "sets")?;
-        rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges, "")?;
-        paths::restrict()?;
-        sys::install_filter(&blueprint.filter).at(Step::InstallFilter, "seccomp")?;
-    }
-    Ok(())
-}
-
-fn connect(output: &OwnedFd) -> Result<(), Fault> {
-    let null = rustix::fs::open(
-        "/dev/null",
-        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .at(Step::ConnectOutput, "/dev/null")?;
-    sys::duplicate_onto(&null, 0).at(Step::ConnectOutput, "stdin")?;
-    sys::duplicate_onto(output, 1).at(Step::ConnectOutput, "stdout")?;
-    sys::duplicate_onto(output, 2).at(Step::ConnectOutput, "stderr")
-}
-
-fn limit(isolated: bool) -> Result<(), Fault> {
-    // AWS: recorded inside a function: 1024 files, 742 processes, 64 KiB locked, 8 MiB stack.
-    // The stack may be raised there, and a core of 10 GiB left behind; here none is, for where a
-    // core goes is the host's to say.
-    let mut limits = vec![
-        (Resource::Nofile, 1024, "files"),
-        (Resource::Memlock, 64 << 10, "locked"),
-        (Resource::Stack, 8 << 20, "stack"),
-        (Resource::Core, 0, "core"),
-    ];
-    if isolated {
-        limits.push((Resource::Nproc, 742, "processes"));
-    }
-    for (resource, wanted, name) in limits {
-        let ceiling = rustix::process::getrlimit(resource).maximum;
-        let value = Some(wanted.min(ceiling.unwrap_or(u64::MAX)));
-        let maximum = if resource == Resource::Stack { ceiling } else { value };
-        rustix::process::setrlimit(resource, Rlimit { current: value, maximum })
-            .at(Step::SetLimit, name)?;
-    }
-    Ok(())
 }

@@ -2,12 +2,14 @@
 //!
 //! Order at start: `Blueprint` down, `Cloned` up (with a pidfd), `Network` down, `Blank` up, `Furnish`
 //! down (with a descriptor for each place), `Ready` up (with the listener). What is of one tenant
-//! comes with `Furnish`, or in the blueprint's binds where that follows at once. Then `Start` (with the output pipe), `KillAll`, `Listen` and `Socket` in any order,
+//! comes with `Furnish`, or in the blueprint's binds where that follows at once. Then
+//! `Start` (with the output pipe), `Adopt`, `KillAll`, `Listen` and `Socket` in any order,
 //! each answered under its call number, and `Freeze` and `Signal`, which are not. `Exited` follows
 //! every `Started` unless init itself dies.
 
 use crate::fault::Fault;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Where the Runtime API listens inside a network namespace of the sandbox's own.
@@ -20,7 +22,7 @@ pub const PROGRAM_UID: u32 = 993;
 pub const PROGRAM_GID: u32 = 990;
 
 /// All that the jail needs to know to build a sandbox.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Blueprint {
     pub isolation: Isolation,
     pub cgroups: Cgroups,
@@ -32,6 +34,9 @@ pub struct Blueprint {
     pub resolvers: Vec<IpAddr>,
     /// The seccomp program, one instruction in each number as the kernel lays it out.
     pub filter: Vec<u64>,
+    /// For a zygote: what to execute in the root, with the rights to enter sandboxes. Comes with
+    /// its output.
+    pub zygote: Option<Program>,
 }
 
 /// What makes a sandbox that of one tenant.
@@ -90,6 +95,21 @@ pub struct Program {
     pub cwd: String,
 }
 
+/// What a zygote says of itself, once: why there is none, or what it has loaded.
+#[derive(Debug, Deserialize)]
+pub enum FromZygote {
+    Failed(Fault),
+    Ready {
+        /// The first parts of the names of its modules.
+        modules: BTreeSet<String>,
+        /// The file names of the shared libraries in its memory.
+        libraries: BTreeSet<String>,
+    },
+}
+
+/// Tells a zygote the number of its socket, and the client that it is one.
+pub const ZYGOTE_VARIABLE: &str = "_LAMPLIGHT_ZYGOTE";
+
 /// What the sandbox's end of its link to the outside is called.
 pub const LINK: &str = "eth0";
 
@@ -106,6 +126,12 @@ pub enum ToInit {
     Network(Option<Link>),
     Furnish(Furniture),
     Start {
+        call: u64,
+        program: Program,
+    },
+    /// Takes in a program that a zygote forks. Comes with the output pipe, and with the socket on
+    /// which the fork will speak. Answered as `Start` is.
+    Adopt {
         call: u64,
         program: Program,
     },

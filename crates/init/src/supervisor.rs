@@ -1,5 +1,6 @@
 //! The control loop: start what the server asks for, reap everything, report, end with the server.
 
+use crate::adopt::Adoption;
 use crate::channel;
 use crate::fault::Fault;
 use crate::network;
@@ -30,21 +31,22 @@ pub struct Supervisor {
     programs: HashMap<i32, u64>,
     /// Calls that wait until nothing is left.
     killing: Vec<u64>,
+    /// Forks that have not spoken yet.
+    adoptions: Vec<Adoption>,
 }
 
 impl Supervisor {
     pub fn new(control: OwnedFd, signals: OwnedFd, reach: Reach, blueprint: Blueprint) -> Self {
-        Self { control, signals, reach, blueprint, programs: HashMap::new(), killing: Vec::new() }
+        let (programs, killing, adoptions) = Default::default();
+        Self { control, signals, reach, blueprint, programs, killing, adoptions }
     }
 
     pub fn run(mut self) -> ! {
         loop {
-            let mut polled = [
-                PollFd::new(&self.control, PollFlags::IN),
-                PollFd::new(&self.signals, PollFlags::IN),
-            ];
-            let _ = rustix::io::retry_on_intr(|| poll(&mut polled, None));
-            let (asked, ended) = (!polled[0].revents().is_empty(), !polled[1].revents().is_empty());
+            let (asked, ended, spoke) = self.wait();
+            if let Some(spoke) = spoke {
+                self.adopt(spoke);
+            }
             if ended {
                 // One record may stand for many signals; the reaping below asks for all of them.
                 let mut record = [0u8; 128];
@@ -52,8 +54,8 @@ impl Supervisor {
                 self.reap();
             }
             if asked {
-                match channel::receive::<ToInit>(&self.control) {
-                    Ok(Some((message, fd))) => self.obey(message, fd),
+                match channel::receive_all::<ToInit>(&self.control) {
+                    Ok(Some((message, fds))) => self.obey(message, fds),
                     // Closed or broken: the server is gone, and nothing may outlive it.
                     Ok(None) | Err(_) => self.end(),
                 }
@@ -61,10 +63,23 @@ impl Supervisor {
         }
     }
 
-    fn obey(&mut self, message: ToInit, fd: Option<OwnedFd>) {
+    /// Waits for the server, an end, or a fork: which of them, by its place, has spoken.
+    fn wait(&self) -> (bool, bool, Option<usize>) {
+        let own = [self.control.as_fd(), self.signals.as_fd()];
+        let all = own.into_iter().chain(self.adoptions.iter().map(AsFd::as_fd));
+        let mut polled: Vec<_> =
+            all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let _ = rustix::io::retry_on_intr(|| poll(&mut polled, None));
+        let mut spoke = polled.iter().map(|polled| !polled.revents().is_empty());
+        let (asked, ended) = (spoke.next() == Some(true), spoke.next() == Some(true));
+        (asked, ended, spoke.position(|spoke| spoke))
+    }
+
+    fn obey(&mut self, message: ToInit, fds: Vec<OwnedFd>) {
         match message {
             ToInit::Start { call, program } => {
-                let answer = match program::start(&program, fd, &self.blueprint) {
+                let output = fds.into_iter().next();
+                let answer = match program::start(&program, output, &self.blueprint) {
                     Ok(pid) => {
                         self.programs.insert(pid, call);
                         FromInit::Started { call, pid }
@@ -73,8 +88,16 @@ impl Supervisor {
                 };
                 self.tell(&answer);
             }
+            ToInit::Adopt { call, program } => match Adoption::new(call, program, fds) {
+                Ok(adoption) => self.adoptions.push(adoption),
+                Err(fault) => self.tell(&FromInit::NotStarted { call, fault }),
+            },
             ToInit::KillAll { call } => {
                 self.killing.push(call);
+                for adoption in std::mem::take(&mut self.adoptions) {
+                    let (call, fault) = adoption.refuse();
+                    self.tell(&FromInit::NotStarted { call, fault });
+                }
                 self.signal(Signal::KILL);
                 self.reap();
             }
@@ -89,6 +112,28 @@ impl Supervisor {
             ToInit::Freeze(false) => self.signal(Signal::CONT),
             ToInit::Network(_) | ToInit::Furnish(_) => {}
         }
+    }
+
+    /// Hears a fork out and makes it a program. It is in the table before it is told how, so that its
+    /// end cannot be missed.
+    fn adopt(&mut self, place: usize) {
+        let adoption = self.adoptions.swap_remove(place);
+        let call = adoption.call;
+        let answer = match adoption.born() {
+            Ok(pid) => {
+                self.programs.insert(pid, call);
+                match adoption.confine(&self.blueprint) {
+                    Ok(()) => FromInit::Started { call, pid },
+                    Err(fault) => {
+                        self.signal_one(call, true);
+                        self.programs.remove(&pid);
+                        FromInit::NotStarted { call, fault }
+                    }
+                }
+            }
+            Err(fault) => FromInit::NotStarted { call, fault },
+        };
+        self.tell(&answer);
     }
 
     /// Reaps all that has ended, and answers those who wait for nothing to be left.

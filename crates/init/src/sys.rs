@@ -140,31 +140,27 @@ pub fn restrict_mount(mount: impl AsFd, attributes: u64, recursive: bool) -> Res
     Ok(())
 }
 
-/// Drops every capability out of the bounding set.
-pub fn empty_bounding_set() -> Result<()> {
-    for capability in 0..64u64 {
-        // SAFETY: takes no pointers.
-        match check(libc::c_long::from(unsafe {
-            libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0)
-        })) {
-            Ok(_) => {}
-            // The first number that the kernel does not know.
-            Err(Errno::INVAL) => break,
-            Err(error) => return Err(error),
-        }
-    }
+/// How many capabilities the kernel knows.
+pub fn capabilities() -> u64 {
+    // SAFETY: takes no pointers; fails for the first number that the kernel does not know.
+    (0..64).find(|n| unsafe { libc::prctl(libc::PR_CAPBSET_READ, *n, 0, 0, 0) } < 0).unwrap_or(64)
+}
+
+/// Makes any system call.
+///
+/// # Safety
+/// Whatever this call is to be made with.
+pub unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> Result<()> {
+    let [a, b, c, d, e, f] = arguments;
+    // SAFETY: the caller's promise.
+    check(unsafe { libc::syscall(number, a, b, c, d, e, f) })?;
     Ok(())
 }
 
-/// Installs a seccomp program, given as the kernel's 8-byte instructions.
-pub fn install_filter(program: &[u64]) -> Result<()> {
-    let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
-    let head = libc::sock_fprog { len: length, filter: program.as_ptr() as *mut libc::sock_filter };
-    // SAFETY: a sock_filter is 8 bytes that any u64 can hold; the kernel copies `len` of them and
-    // writes nothing.
-    check(unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const head)
-    })?;
+/// Has mounts of our own from here on.
+pub fn leave_mounts() -> Result<()> {
+    // SAFETY: takes no pointers, and mount namespaces change nothing about memory or descriptors.
+    check(libc::c_long::from(unsafe { libc::unshare(libc::CLONE_NEWNS) }))?;
     Ok(())
 }
 

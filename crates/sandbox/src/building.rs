@@ -24,7 +24,7 @@ use std::time::Duration;
 /// Files and directories in a sandbox's `/tmp` for each MiB of it.
 const INODES_PER_MB: u64 = 1024;
 /// How long building one sandbox may take before it is given up.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A sandbox that is nobody's yet. Dropping it leaves nothing.
 pub(crate) struct Blank {
@@ -201,7 +201,11 @@ fn binds(binds: &[crate::Bind]) -> Vec<Bind> {
     binds.iter().map(bind).collect()
 }
 
-fn blueprint(shared: &Shared, (shown, system): (&[crate::Bind], &System), slot: u32) -> Blueprint {
+pub(crate) fn blueprint(
+    shared: &Shared,
+    (shown, system): (&[crate::Bind], &System),
+    slot: u32,
+) -> Blueprint {
     let isolation = match (shared.options.mode, shared.privileged) {
         (Mode::Process, _) => Isolation::Process,
         (Mode::Namespaces, false) => Isolation::Rootless,
@@ -229,5 +233,6 @@ fn blueprint(shared: &Shared, (shown, system): (&[crate::Bind], &System), slot: 
         links,
         resolvers,
         filter: shared.filter.clone(),
+        zygote: None,
     }
 }

@@ -5,10 +5,10 @@
 use crate::{Exit, SandboxError};
 use lamplight_init::channel;
 use lamplight_init::fault::Fault;
-use lamplight_init::protocol::{Ending, FromInit, Program, ToInit};
+use lamplight_init::protocol::{Ending, FromInit, ToInit};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::Interest;
@@ -54,11 +54,11 @@ impl Control {
         Ok(Self { socket, pending: Mutex::default() })
     }
 
-    /// Starts a program.
+    /// Starts a program, or has init take one in: what `message` asks for, with descriptors.
     pub(crate) async fn start(
         &self,
-        program: Program,
-        output: OwnedFd,
+        message: impl FnOnce(u64) -> ToInit,
+        fds: &[BorrowedFd<'_>],
     ) -> Result<Started, SandboxError> {
         let (started_tx, started) = oneshot::channel();
         let (exit_tx, exit) = oneshot::channel();
@@ -73,7 +73,7 @@ impl Control {
             pending.exits.insert(call, exit_tx);
             call
         };
-        if let Err(error) = self.send(&ToInit::Start { call, program }, Some(output)).await {
+        if let Err(error) = self.send(&message(call), fds).await {
             let mut pending = self.pending();
             pending.starts.remove(&call);
             pending.exits.remove(&call);
@@ -93,7 +93,7 @@ impl Control {
     /// Stops everything but init where it is, or lets it go on.
     pub(crate) async fn freeze(&self, frozen: bool) {
         // A failure means that init is gone, and with it everything else.
-        let _ = self.send(&ToInit::Freeze(frozen), None).await;
+        let _ = self.send(&ToInit::Freeze(frozen), &[]).await;
     }
 
     /// Kills everything but init; returns once nothing is left, or init is not, with `false` when
@@ -110,7 +110,7 @@ impl Control {
             pending.kills.insert(call, empty_tx);
             call
         };
-        if self.send(&ToInit::KillAll { call }, None).await.is_ok() {
+        if self.send(&ToInit::KillAll { call }, &[]).await.is_ok() {
             // A closed channel means that init died, and with it everything else.
             if tokio::time::timeout(PATIENCE, empty).await.is_err() {
                 tracing::error!("processes of a sandbox do not die: the kernel holds on to them");
@@ -137,7 +137,7 @@ impl Control {
     /// Asks a program and what it started to end, or ends them.
     pub(crate) async fn signal(&self, call: u64, kill: bool) {
         // A failure means that init is gone, and with it everything else.
-        let _ = self.send(&ToInit::Signal { call, kill }, None).await;
+        let _ = self.send(&ToInit::Signal { call, kill }, &[]).await;
     }
 
     async fn open(&self, message: impl Fn(u64) -> ToInit) -> Result<OwnedFd, SandboxError> {
@@ -152,7 +152,7 @@ impl Control {
             pending.opened.insert(call, opened_tx);
             call
         };
-        if self.send(&message(call), None).await.is_err() {
+        if self.send(&message(call), &[]).await.is_err() {
             self.pending().opened.remove(&call);
             return Err(SandboxError::Lost);
         }
@@ -217,9 +217,9 @@ impl Control {
         }
     }
 
-    async fn send(&self, message: &ToInit, fd: Option<OwnedFd>) -> io::Result<()> {
-        let fd = fd.as_ref().map(AsFd::as_fd);
-        self.socket.async_io(Interest::WRITABLE, |socket| channel::send(socket, message, fd)).await
+    async fn send(&self, message: &ToInit, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let send = |socket: &OwnedFd| channel::send_all(socket, message, fds);
+        self.socket.async_io(Interest::WRITABLE, send).await
     }
 
     /// Whoever panicked while holding it left it whole: every change is a single insert or remove.

@@ -7,9 +7,11 @@
 //! orders. It reads nothing that is of a tenant: its forks do, and it has no way to theirs.
 
 use lamplight_init::fault::{At, Fault, Step};
-use lamplight_init::protocol::{Blueprint, Cgroups, FromInit, Isolation, PROGRAM_GID, PROGRAM_UID};
+use lamplight_init::protocol::{
+    Blueprint, Cgroups, FromInit, Isolation, PROGRAM_GID, PROGRAM_UID, Program,
+};
 use lamplight_init::sources::Source;
-use lamplight_init::{channel, namespaces, process, sources, sys};
+use lamplight_init::{channel, namespaces, process, sources, sys, zygote};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -72,6 +74,11 @@ fn fork_sibling() -> rustix::io::Result<Option<i32>> {
 fn jail(control: OwnedFd) -> ! {
     match build(&control) {
         Ok(Next::End) => sys::leave(0),
+        Ok(Next::Zygote(blueprint, program, output)) => {
+            let fault = zygote::run(&control, &blueprint, &program, &output);
+            let _ = channel::send(&control, &FromInit::Failed(fault), None);
+            sys::leave(1)
+        }
         Ok(Next::Keeper(blueprint)) => process::run(control, blueprint),
         Ok(Next::Init(blueprint, sources, maps)) => {
             namespaces::run(control, blueprint, sources, maps)
@@ -89,19 +96,28 @@ enum Next {
     /// The jail, which is done.
     End,
     Keeper(Blueprint),
+    /// With what it executes, and its output.
+    Zygote(Box<Blueprint>, Program, OwnedFd),
     /// PID 1, with what could be opened for it and the pipe that says when it is mapped.
     Init(Blueprint, Option<Vec<Source>>, OwnedFd),
 }
 
 fn build(control: &OwnedFd) -> Result<Next, Fault> {
     rustix::thread::set_name(c"jail-init").at(Step::ReadBlueprint, "name")?;
-    let Some((blueprint, _)) =
+    let Some((mut blueprint, output)) =
         channel::receive::<Blueprint>(control).at(Step::ReadBlueprint, "control")?
     else {
         // The server changed its mind.
         return Ok(Next::End);
     };
     let group = join(&blueprint.cgroups)?;
+    if let Some(program) = blueprint.zygote.take() {
+        let output = output.ok_or_else(|| fault(Step::ConnectOutput, libc::EBADF))?;
+        if let Some(group) = &group {
+            group.join_slowly()?;
+        }
+        return Ok(Next::Zygote(Box::new(blueprint), program, output));
+    }
     let isolation = blueprint.isolation;
     let namespaces = !matches!(isolation, Isolation::Process);
     let mapped = matches!(isolation, Isolation::Mapped { .. });
@@ -147,6 +163,13 @@ struct Group {
     directory: OwnedFd,
 }
 
+impl Group {
+    fn join_slowly(&self) -> Result<(), Fault> {
+        let path = format!("{}/cgroup.procs", self.path);
+        std::fs::write(&path, "0").at(Step::JoinCgroup, &path)
+    }
+}
+
 /// `None` in the child.
 fn clone_child(namespaces: bool, group: Option<&Group>) -> Result<Option<Pid>, Fault> {
     let directory = group.map(|group| group.directory.as_fd());
@@ -156,8 +179,7 @@ fn clone_child(namespaces: bool, group: Option<&Group>) -> Result<Option<Pid>, F
     if matches!(cloned, Err(Errno::NOSYS)) {
         // Then the slow way: the child is born where we are.
         if let Some(group) = group {
-            let path = format!("{}/cgroup.procs", group.path);
-            std::fs::write(&path, "0").at(Step::JoinCgroup, &path)?;
+            group.join_slowly()?;
         }
         #[expect(unsafe_code, reason = "clone needs a promise")]
         // SAFETY: as above.

@@ -113,6 +113,10 @@ impl Launcher {
         Sandbox::new(built, &self.shared.env)
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Takes down what all sandboxes share. Those that still live must have been destroyed before.
     pub async fn shut_down(&self) {
         let (shared, pool) = (self.shared.clone(), self.pool.clone());

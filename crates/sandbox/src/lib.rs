@@ -25,6 +25,7 @@ mod sandbox;
 mod seccomp;
 mod spec;
 mod sweep;
+mod zygote;
 
 pub use error::SandboxError;
 pub use jail::jail_main;
@@ -37,3 +38,4 @@ pub use spec::{
     Bind, Egress, Exit, Mode, Options, Prefix, ProgramName, Rates, Running, Spec, System,
 };
 pub use sweep::{Swept, sweep};
+pub use zygote::{Zygote, ZygoteSpec};

@@ -5,11 +5,11 @@ use crate::control::{Control, Started};
 use crate::remains::Remains;
 use crate::{Mode, Program, ProgramName, Running, SandboxError, Spec};
 use lamplight_env::{Env, faults};
-use lamplight_init::protocol::RUNTIME_API;
+use lamplight_init::protocol::{RUNTIME_API, ToInit};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -154,13 +154,28 @@ impl Sandbox {
     /// [`SandboxError::Start`] names the step; [`SandboxError::start_errno`] tells a missing file
     /// (`ENOENT`) from one that cannot be executed (`EACCES`, `ENOEXEC`).
     pub async fn start(&self, program: Program) -> Result<Running, SandboxError> {
-        let (output, theirs) =
-            pipe_with(PipeFlags::CLOEXEC).map_err(|error| SandboxError::Spawn(error.into()))?;
-        // Only our end: a program does not expect its standard output to be non-blocking.
-        rustix::io::ioctl_fionbio(&output, true)
-            .map_err(|error| SandboxError::Spawn(error.into()))?;
-        let Started { call, pid, exit } = self.control.start(program, theirs).await?;
-        Ok(Running { output, exit, pid_for_humans: pid, name: ProgramName(call) })
+        let (output, theirs) = output_pipe()?;
+        let message = |call| ToInit::Start { call, program };
+        let started = self.control.start(message, &[theirs.as_fd()]).await?;
+        Ok(running(output, started))
+    }
+
+    /// The way in for a fork: init, and the cgroups.
+    pub(crate) fn way_in(&self) -> Option<(&OwnedFd, Option<&Group>)> {
+        let remains = self.remains.as_ref()?;
+        Some((remains.init.as_ref()?, remains.group.as_ref()))
+    }
+
+    /// Makes a fork that speaks on `socket` a program.
+    pub(crate) async fn adopt(
+        &self,
+        program: Program,
+        socket: OwnedFd,
+    ) -> Result<Running, SandboxError> {
+        let (output, theirs) = output_pipe()?;
+        let message = |call| ToInit::Adopt { call, program };
+        let started = self.control.start(message, &[theirs.as_fd(), socket.as_fd()]).await?;
+        Ok(running(output, started))
     }
 
     /// Asks a program, with what it started and did not set apart, to end (`SIGTERM`).
@@ -233,6 +248,20 @@ impl Sandbox {
             let _ = task.await;
         }
     }
+}
+
+/// Our end of a program's output, and its own.
+pub(crate) fn output_pipe() -> Result<(OwnedFd, OwnedFd), SandboxError> {
+    let (output, theirs) =
+        pipe_with(PipeFlags::CLOEXEC).map_err(|error| SandboxError::Spawn(error.into()))?;
+    // Only our end: a program does not expect its standard output to be non-blocking.
+    rustix::io::ioctl_fionbio(&output, true).map_err(|error| SandboxError::Spawn(error.into()))?;
+    Ok((output, theirs))
+}
+
+fn running(output: OwnedFd, started: Started) -> Running {
+    let Started { call, pid, exit } = started;
+    Running { output, exit, pid_for_humans: pid, name: ProgramName(call) }
 }
 
 /// Connects to what programs of a sandbox listen on.

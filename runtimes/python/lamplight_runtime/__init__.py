@@ -2,7 +2,8 @@
 
 The modules imported at start use only what the interpreter has built in or loads in
 well under a millisecond. `faults` is imported when something has failed, and `logs`
-imports what it needs when a function imports `logging`.
+imports what it needs when a function imports `logging`. A zygote imports all of them
+before there is a function, so none reads the environment when it is imported.
 """
 
 

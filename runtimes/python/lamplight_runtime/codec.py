@@ -17,13 +17,14 @@ from . import Fault
 SPACE = " \t\n\r"
 CONSTANTS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 # AWS: from Python 3.12 on, responses carry characters as they are, not escaped.
-ASCII = os.environ.get("AWS_EXECUTION_ENV", "") in (
+ESCAPING = (
     "",
     "AWS_Lambda_python3.8",
     "AWS_Lambda_python3.9",
     "AWS_Lambda_python3.10",
     "AWS_Lambda_python3.11",
 )
+_ascii = True
 PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
@@ -42,11 +43,16 @@ try:
     import _json
 
     _scan = _json.make_scanner(_ScannerSettings())
-    _text = _json.encode_basestring_ascii if ASCII else _json.encode_basestring
-    _json.make_encoder(None, None, _text, None, ": ", ", ", False, False, True)
+    _texts = (_json.encode_basestring, _json.encode_basestring_ascii)
+    _json.make_encoder(None, None, _texts[0], None, ": ", ", ", False, False, True)
 except (ImportError, AttributeError, TypeError):
     # An interpreter without the C halves, or with others than we know.
     _json = None
+
+
+def set_up(environ):
+    global _ascii
+    _ascii = environ.get("AWS_EXECUTION_ENV", "") in ESCAPING
 
 
 def decode(body, content_type):
@@ -89,9 +95,9 @@ def to_json(value):
     if _json is None:
         import json
 
-        text = json.JSONEncoder(default=numbers.default, ensure_ascii=ASCII).encode(value)
+        text = json.JSONEncoder(default=numbers.default, ensure_ascii=_ascii).encode(value)
     else:
-        make = _json.make_encoder({}, numbers.default, _text, None, ": ", ", ", False, False, True)
+        make = _json.make_encoder({}, numbers.default, _texts[_ascii], None, ": ", ", ", False, False, True)
         text = "".join(make(value, 0))
     return numbers.restore(text)
 

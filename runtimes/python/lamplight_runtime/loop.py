@@ -10,12 +10,12 @@ import io
 import os
 import sys
 
-from . import Fault, codec, imports, logs, wire
+from . import Fault, codec, imports, logs, sink, wire
 from .context import LambdaContext
 
 TRACE = "_X_AMZN_TRACE_ID"
 # AWS: how many events there are at once; then one that goes wrong must not end the others.
-SEVERAL = os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY")
+SEVERAL = None
 
 
 class _Unbuffered(io.TextIOWrapper):
@@ -38,6 +38,11 @@ class _ByLine(io.TextIOWrapper):
 
 
 def run(handler_name, address):
+    """What depends on the environment is read here: these modules may be older than it."""
+    global SEVERAL
+    SEVERAL = os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY")
+    codec.set_up(os.environ)
+    sink.set_up(os.environ)
     sys.stdout = sys.__stdout__ = _unbuffered(sys.stdout)
     sys.stderr = sys.__stderr__ = _unbuffered(sys.stderr)
     if SEVERAL:

@@ -9,11 +9,19 @@ import os
 import sys
 import time
 
-FRAMED = os.environ.get("_LAMBDA_TELEMETRY_LOG_FD", "").isdigit()
-_fd = int(os.environ.pop("_LAMBDA_TELEMETRY_LOG_FD", "")) if FRAMED else None
-_TYPE = 0xA55A0002 if os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON" else 0xA55A0003
+FRAMED = False
+_fd = None
+_type = 0
 # By the tens of Python's levels; AWS: the bits of debug, info, warning, error and fatal.
 _LEVELS = (0, 0x08, 0x0C, 0x10, 0x14, 0x18)
+
+
+def set_up(environ):
+    global FRAMED, _fd, _type
+    number = environ.pop("_LAMBDA_TELEMETRY_LOG_FD", "")
+    FRAMED = number.isdigit()
+    _fd = int(number) if FRAMED else None
+    _type = 0xA55A0002 if environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON" else 0xA55A0003
 
 
 def write(text, level=0):
@@ -23,7 +31,7 @@ def write(text, level=0):
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         return
     message = text.encode("utf-8", "backslashreplace")
-    kind = _TYPE | _LEVELS[min(5, max(0, level // 10))]
+    kind = _type | _LEVELS[min(5, max(0, level // 10))]
     stamp = time.time_ns() // 1000
     head = kind.to_bytes(4, "big") + len(message).to_bytes(4, "big") + stamp.to_bytes(8, "big")
     left = memoryview(head + message)

@@ -13,7 +13,9 @@ pub(crate) use pressure::Watch;
 
 use files::{read, read_field, remove_directory, write};
 use lamplight_init::protocol;
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,6 +125,14 @@ pub(crate) struct Group {
     killed: Arc<AtomicBool>,
 }
 
+/// How a process comes into a group: born in the new hierarchy's directory, and written into the
+/// files of the old one by itself.
+#[derive(Default)]
+pub(crate) struct Entrance {
+    pub(crate) directory: Option<OwnedFd>,
+    pub(crate) tasks: Vec<OwnedFd>,
+}
+
 impl Group {
     /// Limits what the sandbox may use, in MiB.
     pub(crate) fn limit(&mut self, memory_mb: u32, tmp_mb: u32) -> io::Result<()> {
@@ -171,6 +181,21 @@ impl Group {
             }
         }
         groups
+    }
+
+    /// Opens the groups for a process that forks into them.
+    pub(crate) fn entrance(&self) -> io::Result<Entrance> {
+        let mut entrance = Entrance::default();
+        for (kind, path) in &self.directories {
+            match kind {
+                Kind::Unified | Kind::All => entrance.directory = Some(File::open(path)?.into()),
+                Kind::Memory | Kind::Pids | Kind::Cpu => {
+                    let tasks = File::options().write(true).open(path.join("tasks"))?;
+                    entrance.tasks.push(tasks.into());
+                }
+            }
+        }
+        Ok(entrance)
     }
 
     /// Kills every process in it. Returns at once.
