@@ -19,6 +19,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// What it keeps, across its exec too.
 const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::SYS_PTRACE);
 
+/// Most functions' variables take less; of the others `/proc` shows as many as fit.
+const ROOM: usize = 16 * 1024;
+
 /// Becomes the zygote; returns only why it could not.
 pub fn run(control: &OwnedFd, blueprint: &Blueprint, program: &Program, output: &OwnedFd) -> Fault {
     match prepare(control, blueprint, output) {
@@ -54,7 +57,8 @@ fn prepare(control: &OwnedFd, blueprint: &Blueprint, output: &OwnedFd) -> Result
 }
 
 fn execute(control: &OwnedFd, program: &Program) -> Fault {
-    let own = [format!("{ZYGOTE_VARIABLE}={}", control.as_raw_fd())];
+    // The blanks are room for the variables of a fork, which `/proc` shows in the place of ours.
+    let own = [format!("{ZYGOTE_VARIABLE}={}{:ROOM$}", control.as_raw_fd(), "")];
     let env = program.env.iter().map(|(name, value)| format!("{name}={value}")).chain(own);
     let text = |text: String| CString::new(text).unwrap_or_default();
     let argv: Vec<CString> = program.argv.iter().cloned().map(text).collect();

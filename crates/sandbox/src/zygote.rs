@@ -22,6 +22,7 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Far more than it needs; and says how much of the processors it may have: one, for every start
 /// waits for it.
 const MEMORY_MB: u32 = 1769;
+/// How many starts in a row may fail.
+const FAILURES: u32 = 3;
 
 /// What to load, and what it needs to see.
 #[derive(Clone)]
@@ -50,6 +53,8 @@ pub struct Zygote {
     modules: BTreeSet<String>,
     libraries: BTreeSet<String>,
     env: Env,
+    /// Starts that failed, since the last one that did not.
+    failures: AtomicU32,
 }
 
 impl Launcher {
@@ -69,7 +74,15 @@ impl Launcher {
                     rustix::io::ioctl_fionbio(&control, true)
                         .map_err(|error| SandboxError::Talk(error.into()))?;
                     let remains = Mutex::new(Some(remains));
-                    Ok(Zygote { control, output, remains, modules, libraries, env })
+                    Ok(Zygote {
+                        control,
+                        output,
+                        remains,
+                        modules,
+                        libraries,
+                        env,
+                        failures: AtomicU32::new(0),
+                    })
                 }
                 Ok(Some((FromZygote::Failed(fault), _))) => Err(SandboxError::Setup(fault)),
                 Ok(None) => Err(SandboxError::Talk(io::Error::other(words(&output)))),
@@ -138,7 +151,12 @@ impl Zygote {
         &self.libraries
     }
 
-    pub fn is_alive(&self) -> bool {
+    /// Whether it lives, and the last starts were not all in vain.
+    pub fn is_of_use(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) < FAILURES && self.is_alive()
+    }
+
+    fn is_alive(&self) -> bool {
         let remains = self.remains();
         let Some(process) = remains.as_ref().and_then(|remains| remains.init.as_ref()) else {
             return false;
@@ -182,6 +200,15 @@ impl Sandbox {
     /// # Errors
     /// Whenever it could not, and then nothing of it runs; [`Self::start`] is the other way.
     pub async fn fork(&self, program: Program, zygote: &Zygote) -> Result<Running, SandboxError> {
+        let forked = self.try_fork(program, zygote).await;
+        match &forked {
+            Ok(_) => zygote.failures.store(0, Ordering::Relaxed),
+            Err(_) => _ = zygote.failures.fetch_add(1, Ordering::Relaxed),
+        }
+        forked
+    }
+
+    async fn try_fork(&self, program: Program, zygote: &Zygote) -> Result<Running, SandboxError> {
         let lost = |_| SandboxError::Lost;
         let (ours, theirs) = channel::pair().map_err(SandboxError::Spawn)?;
         {

@@ -14,9 +14,9 @@ use crate::telemetry::Telemetry;
 use lamplight_env::Env;
 use lamplight_model::Target;
 use lamplight_rpc::StartError;
-use lamplight_sandbox::{Program, Sandbox};
+use lamplight_sandbox::{Program, Sandbox, Zygote};
 use std::any::Any;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, RwLock};
 use tokio::task::AbortHandle;
@@ -53,6 +53,8 @@ pub struct Start {
     pub identity: Identity,
     /// `AWS_LAMBDA_INITIALIZATION_TYPE`.
     pub initialization: String,
+    /// What the program can be forked from.
+    pub zygote: Weak<Zygote>,
 }
 
 pub struct Environment {
@@ -288,7 +290,9 @@ impl Environment {
         let sandbox = self.sandbox.read().await;
         let sandbox = sandbox.as_ref().ok_or(StartError::Gone)?;
         let (tasks, capture, watch) = (&self.env.tasks, &self.capture, &self.watch);
-        process.programs.start(sandbox, what, Launch { tasks, capture, watch }).await
+        let zygote = if what.0 == Who::Runtime { self.start.zygote.upgrade() } else { None };
+        let launch = Launch { tasks, capture, watch, zygote };
+        process.programs.start(sandbox, what, launch).await
     }
 
     /// The initialisation that began with the process, which may take `patience`. `None` when

@@ -2,15 +2,17 @@
 //! their own root for container images; with what to start in them.
 
 use super::environment::{Home, Start};
+use super::forking::Brought;
 use super::variables::{self, Place};
-use super::{Agent, external, image, program};
+use super::{Agent, external, forking, image, program, zygotes};
 use crate::logs::Identity;
 use crate::runtime_api::MOST_EXTENSIONS;
-use crate::runtimes::{RuntimePlan, Wanted};
+use crate::runtimes::{Client, RuntimePlan, Wanted};
 use lamplight_model::{ImageOverrides, Runtime, Target};
 use lamplight_rpc::{EnvironmentId, StartError, Worker};
-use lamplight_sandbox::{Bind, Program, System};
+use lamplight_sandbox::{Bind, Mode, Program, System, Zygote, ZygoteSpec};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 
 /// What a sandbox shows.
 pub(super) struct Shown {
@@ -58,7 +60,7 @@ impl Agent {
             })
         });
         let bind = |source: PathBuf, target: &str| Bind { source, target: target.into() };
-        let mut binds = vec![bind(code, "/var/task"), bind(opt, "/opt")];
+        let mut binds = vec![bind(code.clone(), "/var/task"), bind(opt.clone(), "/opt")];
         binds.extend(plan.binds.iter().map(|(source, inside)| bind(source.clone(), inside)));
         if let Some(client) = plan.client {
             binds.push(bind(client.directory(&self.parts.clients), "/var/runtime"));
@@ -105,8 +107,42 @@ impl Agent {
         let identity = identity(target, home.capture.stream(), plan.version(&target.runtime), arn);
         let directory = home.sandbox.locate(external::DIRECTORY);
         let extensions = self::extensions(extensions, &directory, program.as_ref());
+        let brought = Brought { code: &code, opt: &opt };
+        let zygote = program.as_ref().and_then(|program| self.zygote(target, &plan, program));
+        let zygote = zygote.filter(|zygote| !brought.any_of(zygote.modules(), zygote.libraries()));
+        let zygote = zygote.map(|zygote| Arc::downgrade(&zygote)).unwrap_or_default();
         let initialization = initialization.to_owned();
-        Ok((home, Start { program, extensions, identity, initialization }))
+        Ok((home, Start { program, extensions, identity, initialization, zygote }))
+    }
+
+    /// What a function can be forked from, by now.
+    fn zygote(
+        &self,
+        target: &Target,
+        plan: &RuntimePlan,
+        program: &Program,
+    ) -> Option<Arc<Zygote>> {
+        if self.parts.launcher.mode() != Mode::Namespaces || !forking::is_forkable(target, plan) {
+            return None;
+        }
+        let account = target.function.scope.account.clone();
+        let key = zygotes::Key { account, runtime: target.runtime.clone() };
+        self.zygotes.find(&key, |id| {
+            let bind = |source, target: &str| Bind { source, target: target.to_owned() };
+            // With `lib` in them: what the loader of libraries once did not find it never looks for
+            // again, and a fork's function may have some there.
+            let bare = self.parts.clients.join("bare");
+            if let Err(error) = std::fs::create_dir_all(bare.join("lib")) {
+                tracing::warn!(%error, "a zygote has no directories");
+            }
+            let mut binds = vec![bind(bare.clone(), "/var/task"), bind(bare, "/opt")];
+            binds.extend(plan.binds.iter().map(|(source, inside)| bind(source.clone(), inside)));
+            let client = Client::Python.directory(&self.parts.clients);
+            binds.push(bind(client, "/var/runtime"));
+            let env = program.env.iter().filter(|(name, _)| forking::matters(name));
+            let env = env.cloned().collect();
+            ZygoteSpec { id, binds, program: Program { env, ..program.clone() } }
+        })
     }
 
     /// Runtimes that were installed as images need what images need.
@@ -156,7 +192,8 @@ impl Agent {
         let names = external::names(&root.join("opt"), MOST_EXTENSIONS);
         let extensions = extensions(names, Path::new(external::DIRECTORY), program.as_ref());
         let initialization = initialization.to_owned();
-        Ok((home, Start { program, extensions, identity, initialization }))
+        let zygote = Weak::new();
+        Ok((home, Start { program, extensions, identity, initialization, zygote }))
     }
 }
 

@@ -11,6 +11,7 @@ mod environment;
 mod external;
 mod failure;
 mod fetching;
+mod forking;
 mod image;
 mod making;
 mod memory;
@@ -21,6 +22,7 @@ mod several;
 mod shutdown;
 mod table;
 mod variables;
+mod zygotes;
 
 use crate::code::CodeCache;
 use crate::logs::{Capture, Destination, Style};
@@ -43,6 +45,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 use table::Table;
 use tokio::sync::Semaphore;
+use zygotes::Zygotes;
 
 /// Where functions find the API in their sandbox; in process mode the port is another.
 const API_PORT: u16 = 9002;
@@ -85,13 +88,16 @@ pub struct Agent {
     crashes: Arc<Mutex<crashes::Crashes>>,
     /// Starts at the same time: more than this only makes all of them slower.
     starts: Semaphore,
+    zygotes: Arc<Zygotes>,
 }
 
 impl Agent {
     pub fn new(parts: Parts) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let zygotes = Zygotes::new(parts.launcher.clone(), parts.env.clone());
         let agent = Arc::new(Self {
             parts,
+            zygotes,
             source: OnceLock::new(),
             guests: OnceLock::new(),
             environments: Mutex::default(),
@@ -135,6 +141,7 @@ impl Agent {
         while self.table().is_starting() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        self.zygotes.close().await;
         self.parts.launcher.shut_down().await;
         self.parts.code.close().await;
     }
@@ -399,6 +406,7 @@ async fn freeze_idle(agent: Weak<Agent>, mut stop: Stop) {
             _ = tick.tick() => {}
         }
         let Some(agent) = agent.upgrade() else { return };
+        agent.zygotes.tidy();
         let all = agent.table().all();
         for environment in all {
             environment.freeze_if_idle(FREEZE_AFTER).await;

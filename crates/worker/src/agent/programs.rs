@@ -9,7 +9,7 @@ use crate::logs::{Capture, Drained, Pipe, Source};
 use lamplight_env::Tasks;
 use lamplight_model::limits;
 use lamplight_rpc::StartError;
-use lamplight_sandbox::{Exit, Program, ProgramName, Sandbox, SandboxError};
+use lamplight_sandbox::{Exit, Program, ProgramName, Running, Sandbox, SandboxError, Zygote};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
@@ -32,6 +32,8 @@ pub struct Launch<'a> {
     pub tasks: &'a Tasks,
     pub capture: &'a Arc<Capture>,
     pub watch: &'a Arc<Watch>,
+    /// What it can be forked from.
+    pub zygote: Option<Arc<Zygote>>,
 }
 
 struct Started {
@@ -54,6 +56,22 @@ impl Exits {
     }
 }
 
+/// Forks a program where it can be, and executes it otherwise.
+async fn begin(
+    sandbox: &Sandbox,
+    program: &Program,
+    zygote: Option<&Zygote>,
+) -> Result<Running, SandboxError> {
+    if let Some(zygote) = zygote {
+        match sandbox.fork(program.clone(), zygote).await {
+            Ok(running) => return Ok(running),
+            Err(SandboxError::Lost) => return Err(SandboxError::Lost),
+            Err(error) => tracing::debug!(%error, "a program is not forked but executed"),
+        }
+    }
+    sandbox.start(program.clone()).await
+}
+
 #[derive(Default)]
 pub struct Programs {
     started: Mutex<Vec<Started>>,
@@ -74,7 +92,7 @@ impl Programs {
         launch: Launch<'_>,
     ) -> Result<Result<(), i32>, StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError::Sandbox(error.to_string());
-        let running = match sandbox.start(program.clone()).await {
+        let running = match begin(sandbox, program, launch.zygote.as_deref()).await {
             Ok(running) => running,
             Err(error) => match error.start_errno() {
                 Some(errno) => return Ok(Err(errno)),
