@@ -1,7 +1,7 @@
 """C8: clients that speak HTTP as nobody should, and a good one beside them.
 
-A seeded grammar of requests with every known trick of smuggling and parsing, sockets that send a
-byte now and then, and floods of another protocol. A bad request gets a 4xx or a closed connection,
+A corpus of malformed requests by their names, a seeded grammar of requests with every known trick of
+smuggling and parsing, sockets that send a byte now and then, and floods of another protocol. A bad request gets a 4xx or a closed connection,
 one answer at the most, within its time; the good client sees no error.
 
 Cases: H1, H2, H3, H4.
@@ -14,6 +14,7 @@ import selectors
 import socket
 import time
 
+import corpus_http
 import observer
 from campaign import Campaign, GoodClient, percentile
 
@@ -74,15 +75,17 @@ def request(r):
     return data
 
 
-def say(port, data):
-    """Sends all of it and half closes, as somebody who is done; (answers' statuses, seconds)."""
+def say(port, data, done=True):
+    """Sends all of it, and half closes where it is `done`, so that only the server can end it where
+    not; (answers' statuses, seconds)."""
     started = time.monotonic()
     got = b""
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
         sock.settimeout(PATIENCE)
         try:
             sock.sendall(data)
-            sock.shutdown(socket.SHUT_WR)
+            if done:
+                sock.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # Refused before it was read to its end.
         try:
@@ -140,6 +143,30 @@ def main():
         memory = observer.rss(server.pid)
         statuses, bad, hung, several, seconds = {}, [], [], [], []
 
+        named = corpus_http.cases() | corpus_http.of_httparse()
+
+        def attack_named(case):
+            name, data = case
+            other = name.startswith("HTTP/2: ")
+            try:
+                answers, _ = say(server.port, data, done=not other)
+            except TimeoutError:
+                hung.append(name)
+                return
+            for status in answers or [0]:
+                statuses[status] = statuses.get(status, 0) + 1
+                if status >= 500:
+                    bad.append((status, name))
+            # A frame that two readers could understand in two ways is the last of its connection, and
+            # another protocol is not spoken.
+            last = other or name.startswith("framing: ")
+            if (len(answers) > 1 if last else any(status != 400 for status in answers[1:])) and not (
+                name.startswith("chunks: ") and b"smuggled" in data
+            ):
+                several.append(name)
+            if other and answers not in ([], [400]):
+                several.append(name)
+
         def attack(number):
             data = request(random.Random(campaign.arguments.seed * 1_000_003 + number))
             try:
@@ -159,9 +186,11 @@ def main():
 
         with good, concurrent.futures.ThreadPoolExecutor(9) as pool:
             crawl = pool.submit(slow, server.port, sockets, 3 * PATIENCE)
+            list(pool.map(attack_named, named.items()))
             list(pool.map(attack, range(count)))
             longest, left = crawl.result()
         grown = (observer.rss(server.pid) - memory) / 2**20
+        campaign.note("requests by name", len(named))
         campaign.note("requests", count)
         campaign.note("answers", " ".join(f"{n}×{s or 'closed'}" for s, n in sorted(statuses.items())))
         for status, data in bad[:5]:

@@ -1,7 +1,8 @@
-"""C9: packages made by somebody who means harm, by hand and by a seeded mutation of those.
+"""C9: packages made by somebody who means harm.
 
-Each is uploaded as a function's code. It is taken or refused with a 4xx within its time, no byte is
-written outside of its own directory, and the server goes on.
+They are made by hand, taken from a corpus of contradictions, and mutated with a seed. Each is
+uploaded as a function's code. It is taken or refused with a 4xx within its time, no byte is written
+outside of its own directory, and the server goes on.
 
 Cases: D1, D2.
 """
@@ -14,6 +15,7 @@ import struct
 import time
 import zipfile
 
+import corpus_zip
 import observer
 from campaign import ECHO, Campaign, GoodClient, aws, deploy, fresh_name, percentile
 
@@ -182,7 +184,7 @@ def main():
 
         with GoodClient(server, pause=0.1) as good:
             before = outside(server)
-            seeds = by_hand()
+            seeds = by_hand() | corpus_zip.cases() | corpus_zip.of_zip()
             for what, data in seeds.items():
                 upload(what, data)
                 wait(client, name)
@@ -191,6 +193,7 @@ def main():
                 upload(f"mutation {n}", mutated(campaign.random, campaign.random.choice(small)))
             wait(client, name)
             after = outside(server)
+        campaign.note("packages by name", len(seeds))
         campaign.note("packages", sum(answers.values()))
         campaign.note("answers", " ".join(f"{n}×{status}" for status, n in sorted(answers.items())))
         for line in strange[:5]:
