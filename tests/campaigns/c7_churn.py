@@ -80,7 +80,9 @@ def slope(samples):
 def main():
     with Campaign("c7", __doc__.splitlines()[0][4:], tiny=24, pr=500, night=20_000) as campaign:
         server = campaign.server()
-        client, logs = server.client(), server.client("logs")
+        # Once more where a connection that was idle is closed in the moment in which it is used.
+        again = {"retries": {"total_max_attempts": 2, "mode": "standard"}}
+        client, logs = server.client(**again), server.client("logs", **again)
         ways = itertools.cycle(campaign.random.sample(WAYS, len(WAYS)))
 
         def one(way):

@@ -31,7 +31,8 @@ class Access:
 
 def client(access, service="lambda", **settings):
     """A boto3 client that tries once: a retry would hide what the server answered."""
-    settings = {"read_timeout": 70, "connect_timeout": 10, "max_pool_connections": 128, **settings}
+    once = {"retries": {"total_max_attempts": 1}, "max_pool_connections": 128}
+    settings = {"read_timeout": 70, "connect_timeout": 10, **once, **settings}
     return boto3.session.Session().client(
         service,
         endpoint_url=access.endpoint,
@@ -39,7 +40,7 @@ def client(access, service="lambda", **settings):
         aws_access_key_id=access.key,
         aws_secret_access_key=access.secret,
         aws_session_token=access.token,
-        config=botocore.config.Config(retries={"total_max_attempts": 1}, **settings),
+        config=botocore.config.Config(**settings),
     )
 
 
