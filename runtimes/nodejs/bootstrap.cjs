@@ -105,7 +105,7 @@ function postError(error, headers, then) {
 /** A refused answer costs its caller, not the sandbox: AWS's client goes on after any status. */
 function post(path, headers, body, then) {
   if (dying) return;
-  api.post(path, headers, body).then(
+  api.post(path, headers, body, true).then(
     (answer) => {
       if (answer.status !== 202) {
         process.stderr.write(`[ERROR] The Runtime API refused ${path} with status ${answer.status}.\n`);

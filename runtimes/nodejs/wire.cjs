@@ -2,16 +2,19 @@
 /**
  * HTTP/1.1 to the Runtime API over one kept-alive socket.
  *
- * Invariants: one request at a time; no time limit (`/next` blocks while the sandbox
- * sleeps); the socket is referenced only while an answer is awaited; a connection that
- * died while idle is replaced once, a fresh one is not. Absent: TLS, proxies,
- * redirects, pipelining.
+ * Invariants: no time limit (`/next` blocks while the sandbox sleeps); the socket is
+ * referenced only while an answer is awaited; a connection that died while idle is
+ * replaced once, a fresh one is not. One request at a time, but that the request for the
+ * next event may go out with an answer, in the same write: whoever waits for the answer
+ * has it as soon, and nobody is woken twice. Absent: TLS, proxies, redirects.
  */
 
 const net = require("node:net");
 
 const PREFIX = "/2018-06-01/runtime";
 const END_OF_HEAD = "\r\n\r\n";
+// What a larger answer leaves unread may be thrown away with its connection.
+const JOIN = 65536;
 
 class RuntimeApi {
   constructor(address) {
@@ -21,34 +24,50 @@ class RuntimeApi {
     this.common = `Host: ${address}\r\nUser-Agent: lamplight-nodejs/${process.versions.node}\r\n`;
     this.socket = undefined;
     this.waiting = undefined;
+    this.nextMessage = this.message("GET", "/invocation/next", {}, "");
+    // The request for the next event is on its way.
+    this.asked = false;
   }
 
   /** Waits for an event. Its header names are in lower case, its body is text. */
   async next() {
-    const answer = await this.request("GET", "/invocation/next", {}, "");
+    const answer = await this.exchange(this.nextMessage, "");
     if (answer.status !== 200) {
       throw new Error(`Failed to get next invocation, status ${answer.status}: ${answer.body}`);
     }
     return answer;
   }
 
-  post(path, headers, body) {
-    return this.request("POST", path, { ...headers, "Content-Length": Buffer.byteLength(body) }, body);
+  /** `goesOn`: what is asked after it is the next event. */
+  post(path, headers, body, goesOn = false) {
+    const length = Buffer.byteLength(body);
+    const message = this.message("POST", path, { ...headers, "Content-Length": length }, body);
+    return this.exchange(message, goesOn && length <= JOIN ? this.nextMessage : "");
   }
 
-  request(method, path, headers, body) {
-    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-    const message = `${method} ${PREFIX}${path} HTTP/1.1\r\n${this.common}${lines.join("")}\r\n${body}`;
-    return new Promise((resolve, reject) => this.send({ message, resolve, reject }));
+  message(method, path, headers, body) {
+    let lines = "";
+    for (const name in headers) lines += `${name}: ${headers[name]}\r\n`;
+    return `${method} ${PREFIX}${path} HTTP/1.1\r\n${this.common}${lines}\r\n${body}`;
+  }
+
+  exchange(message, also) {
+    return new Promise((resolve, reject) => this.send({ message, also, resolve, reject }));
   }
 
   send(request) {
+    const asked = this.asked;
+    this.asked = false;
     request.fresh = this.socket === undefined;
     if (request.fresh) this.connect();
     this.waiting = request;
-    this.parser = new Parser();
     this.socket.ref();
-    this.socket.write(request.message, "utf8");
+    if (asked) {
+      this.receive();
+    } else {
+      this.parser = new Parser();
+      this.socket.write(request.message + request.also, "utf8");
+    }
   }
 
   connect() {
@@ -62,30 +81,48 @@ class RuntimeApi {
     });
   }
 
+  /** Without `data`: what has come before it was waited for. */
   receive(data) {
-    if (this.waiting === undefined) return;
+    if (this.waiting === undefined) {
+      // Of an event that was asked for with an answer; anything else is nobody's.
+      if (this.asked) this.early.push(data);
+      return;
+    }
     let answer;
     try {
-      answer = this.parser.push(data);
+      answer = data === undefined ? this.takeEarly() : this.parser.push(data);
     } catch (error) {
       this.socket.destroy(error);
       return;
     }
     if (answer === undefined) return;
-    const { resolve } = this.waiting;
+    const { resolve, also } = this.waiting;
     this.waiting = undefined;
     this.socket.unref();
+    this.asked = also !== "";
+    this.early = this.asked ? this.parser.rest() : undefined;
     if (answer.headers.connection?.toLowerCase() === "close") {
       this.socket.destroy();
       this.socket = undefined;
+      this.asked = false;
     }
     resolve(answer);
+  }
+
+  takeEarly() {
+    this.parser = new Parser();
+    for (const data of this.early) {
+      const answer = this.parser.push(data);
+      if (answer !== undefined) return answer;
+    }
+    return undefined;
   }
 
   lost(error) {
     const request = this.waiting;
     this.socket = undefined;
     this.waiting = undefined;
+    this.asked = false;
     if (request === undefined) return;
     if (request.fresh) request.reject(error);
     else this.send(request);
@@ -99,6 +136,12 @@ class Parser {
     this.have = 0;
     this.need = 0;
     this.head = undefined;
+    // What came behind the answer.
+    this.behind = undefined;
+  }
+
+  rest() {
+    return this.behind?.length ? [this.behind] : [];
   }
 
   push(data) {
@@ -136,6 +179,7 @@ class Parser {
   readBody(all) {
     if (this.chunked) return this.readChunks(all);
     if (all.length < this.need) return undefined;
+    this.behind = all.subarray(this.need);
     return { ...this.head, body: all.toString("utf8", 0, this.need) };
   }
 
@@ -148,6 +192,7 @@ class Parser {
       if (size === 0) {
         // No trailers are sent to runtimes: the last chunk ends with an empty line.
         if (all.length < line + 4) break;
+        this.behind = all.subarray(line + 4);
         return { ...this.head, body: Buffer.concat(this.chunks).toString("utf8") };
       }
       const start = line + 2;
