@@ -20,11 +20,12 @@ from harness import place
 from measured import burst, cold, memory, payload, warm
 
 PARTS = ("warm", "cold", "payload", "burst", "idle", "rest")
-FULL = dict(rounds=6, warm=400, seconds=2, cold=7, restarts=12, rest=10, idle=100, idle_rounds=2,
+# `seconds` are for each contender, language and number of clients of a round.
+FULL = dict(rounds=6, seconds=1.5, cold=7, restarts=12, rest=10, idle=100, idle_rounds=2,
             bursts=(500, 1000), functions=(100, 1000))  # fmt: skip
-QUICK = dict(rounds=2, warm=200, seconds=1, cold=5, restarts=4, rest=4, idle=100, idle_rounds=1,
-             bursts=(100, 500), functions=(100,))  # fmt: skip
-TINY = dict(rounds=1, warm=5, seconds=0.1, cold=1, restarts=1, rest=0.2, idle=2, idle_rounds=1,
+QUICK = dict(rounds=3, seconds=0.5, cold=4, restarts=4, rest=4, idle=100, idle_rounds=1,
+             bursts=(500,), functions=(100,))  # fmt: skip
+TINY = dict(rounds=1, seconds=0.05, cold=1, restarts=1, rest=0.2, idle=2, idle_rounds=1,
             bursts=(3,), functions=(3,))  # fmt: skip
 
 

@@ -5,6 +5,7 @@ and stays.
 """
 
 import json
+import os
 import pathlib
 import subprocess
 
@@ -15,7 +16,9 @@ DOCS = place.ROOT / "docs"
 
 
 def commit():
-    """Of what is measured, as far as git knows."""
+    """Of what is measured: of this checkout, unless the binary was brought from elsewhere."""
+    if os.environ.get("LAMPLIGHT_BIN"):
+        return os.environ.get("LAMPLIGHT_BIN_COMMIT", "unknown, of a binary that was brought along")
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=place.ROOT,
         capture_output=True, text=True, check=False,

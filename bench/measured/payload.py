@@ -13,11 +13,10 @@ def measure(contenders, sizes):
         targets = {one: one.fresh(language) for one in contenders if language in one.languages}
         for size in SIZES:
             event = b'"' + b"x" * (size - 2) + b'"'
-            calls = max(3, sizes.warm // (1 + size // (16 * KIB)))
             for _ in range(sizes.rounds):
                 for one, target in targets.items():
                     answer = right_answer(one, target, event)
-                    run = meter.load(target[0], [one.request(target, event)], 1, each=calls, expect=answer)
+                    run = meter.load(target[0], [one.request(target, event)], seconds=sizes.seconds / 2, expect=answer)
                     runs.setdefault((language, size, one), meter.Run([])).add(run)
         for one, target in targets.items():
             if isinstance(one, Api):

@@ -37,10 +37,9 @@ def measure(contenders, sizes):
 
 def once(contender, target, answer, clients, sizes):
     request = contender.request(target)
-    if clients == 1:
-        return meter.load(target[0], [request], 1, each=sizes.warm, expect=answer)
-    # So many environments have to be there before they are timed; a moment is not a round.
-    meter.load(target[0], [request], clients, each=3)
+    if clients > 1:
+        # So many environments have to be there before they are timed.
+        meter.load(target[0], [request], clients, each=2)
     return meter.load(target[0], [request], clients, seconds=sizes.seconds, expect=answer)
 
 
@@ -49,8 +48,7 @@ def hops(echo, sizes):
     request = load.plain(echo, "/", EVENT)
     rows = []
     for clients in CLIENTS:
-        size = {"each": sizes.warm} if clients == 1 else {"seconds": sizes.seconds}
-        run = meter.load(echo, [request], clients, expect=EVENT, **size)
+        run = meter.load(echo, [request], clients, seconds=sizes.seconds * sizes.rounds, expect=EVENT)
         rows.append({"kind": "warm", "language": "-", "who": "bare hyper echo", "clients": clients,
                      **run.figures()})  # fmt: skip
     return rows
@@ -62,13 +60,15 @@ def through_boto3(contenders, sizes):
     contenders = [one for one in contenders if isinstance(one, Api)]
     names = {one: one.fresh("python")[1] for one in contenders}
     runs = {one: meter.Run([]) for one in contenders}
-    for number in range(sizes.warm // 2 + 1):
+    for one in contenders:
+        right_answer(one, (one.port, names[one]))
+    end = time.monotonic() + sizes.seconds * sizes.rounds * len(contenders)
+    while time.monotonic() < end:
         for one in contenders:
             start = time.perf_counter()
             answer = one.client.invoke(FunctionName=names[one], Payload=EVENT)
             answer["Payload"].read()
-            if number:  # The first one is cold.
-                runs[one].seconds.append(time.perf_counter() - start)
+            runs[one].seconds.append(time.perf_counter() - start)
     for one in contenders:
         rows.append({"kind": "boto3", "language": "python", "who": one.name, "clients": 1, **runs[one].figures()})
         one.discard((one.port, names[one]))
