@@ -23,7 +23,8 @@ pub async fn processes(count: usize, env: &Env) -> Result<Value> {
     Ok(json!({ "nanoseconds": taken }))
 }
 
-/// None is built ahead. From the order for a sandbox to the end of the program in it; and its removal, apart.
+/// From the order for a sandbox, of which none is built ahead, to the end of the program in it; and
+/// its removal, apart.
 pub async fn sandboxes(count: usize, directory: &Path, env: &Env) -> Result<Value> {
     let own = std::env::current_exe()?;
     let task = directory.join("task");
