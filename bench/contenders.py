@@ -187,6 +187,8 @@ class Ministack(Api):
 
     name = "ministack"
     languages = ("python", "node")
+    # It starts a process for each client, and 64 of them tell no more than 32.
+    clients = (1, 32)
 
     def __enter__(self):
         self.port = free_port()
