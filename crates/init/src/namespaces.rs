@@ -73,7 +73,7 @@ fn prepare(
         }
     };
     network::raise(link)?;
-    let listener = network::listener(RUNTIME_API)?;
+    let listeners = network::listeners(RUNTIME_API, &blueprint.ports)?;
 
     // Whoever gives it to a tenant may do so now or much later.
     channel::send(control, &FromInit::Blank, None).at(Step::ReportBlank, "control")?;
@@ -86,9 +86,9 @@ fn prepare(
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .at(Step::HideFromPtrace, "init")?;
     let signals = sys::watch_children().at(Step::WatchChildren, "SIGCHLD")?;
-    check_descriptors()?;
-    channel::send(control, &FromInit::Ready, Some(listener.as_fd()))
-        .at(Step::ReportReady, "control")?;
+    check_descriptors(listeners.len())?;
+    let listeners: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
+    channel::send_all(control, &FromInit::Ready, &listeners).at(Step::ReportReady, "control")?;
     Ok(signals)
 }
 
@@ -103,11 +103,11 @@ pub(crate) fn await_furniture(control: &OwnedFd) -> Result<(Furniture, Vec<Owned
 }
 
 /// Proves that nothing of the host is still open (CVE-2024-21626): three standard descriptors, the
-/// control socket, the listener, the children's signals, and the one that lists them.
-fn check_descriptors() -> Result<(), Fault> {
+/// control socket, the listeners, the children's signals, and the one that lists them.
+fn check_descriptors(listeners: usize) -> Result<(), Fault> {
     let entries = std::fs::read_dir("/proc/self/fd").at(Step::CheckDescriptors, "/proc/self/fd")?;
     match entries.count() {
-        7 => Ok(()),
+        count if count == 6 + listeners => Ok(()),
         count => Err(Fault {
             step: Step::CheckDescriptors,
             errno: libc::EBADF,

@@ -37,6 +37,12 @@ pub fn listener(address: (Ipv4Addr, u16)) -> Result<OwnedFd, Fault> {
     Ok(socket)
 }
 
+/// The Runtime API's listener, then those of `ports` beside it; with port 0, all where there is room.
+pub fn listeners((host, port): (Ipv4Addr, u16), ports: &[u16]) -> Result<Vec<OwnedFd>, Fault> {
+    let beside = ports.iter().map(|beside| if port == 0 { 0 } else { *beside });
+    std::iter::once(port).chain(beside).map(|port| listener((host, port))).collect()
+}
+
 /// A TCP socket of this network, for whoever is in another one.
 pub fn socket() -> Result<OwnedFd, Fault> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// Supervises until the server lets go.
 pub fn run(control: OwnedFd, blueprint: Blueprint) -> ! {
-    match prepare(&control) {
+    match prepare(&control, &blueprint) {
         Ok(signals) => Supervisor::new(control, signals, Reach::Descendants, blueprint).run(),
         Err(fault) => {
             // When the server is gone too there is nobody left to tell.
@@ -25,7 +25,7 @@ pub fn run(control: OwnedFd, blueprint: Blueprint) -> ! {
     }
 }
 
-fn prepare(control: &OwnedFd) -> Result<OwnedFd, Fault> {
+fn prepare(control: &OwnedFd, blueprint: &Blueprint) -> Result<OwnedFd, Fault> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .at(Step::BecomeReaper, "keeper")?;
     match channel::receive::<ToInit>(control).at(Step::AwaitNetwork, "control")? {
@@ -38,12 +38,12 @@ fn prepare(control: &OwnedFd) -> Result<OwnedFd, Fault> {
             });
         }
     }
-    let listener = network::listener((Ipv4Addr::LOCALHOST, 0))?;
+    let listeners = network::listeners((Ipv4Addr::LOCALHOST, 0), &blueprint.ports)?;
     channel::send(control, &FromInit::Blank, None).at(Step::ReportBlank, "control")?;
     // Nothing is furnished here: programs see the machine as it is.
     await_furniture(control)?;
     let signals = sys::watch_children().at(Step::WatchChildren, "SIGCHLD")?;
-    channel::send(control, &FromInit::Ready, Some(listener.as_fd()))
-        .at(Step::ReportReady, "control")?;
+    let listeners: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
+    channel::send_all(control, &FromInit::Ready, &listeners).at(Step::ReportReady, "control")?;
     Ok(signals)
 }

@@ -1,7 +1,7 @@
 //! What the server and a sandbox's init say to each other: one JSON message per datagram.
 //!
 //! Order at start: `Blueprint` down, `Cloned` up (with a pidfd), `Network` down, `Blank` up, `Furnish`
-//! down (with a descriptor for each place), `Ready` up (with the listener). What is of one tenant
+//! down (with a descriptor for each place), `Ready` up (with the listeners). What is of one tenant
 //! comes with `Furnish`, or in the blueprint's binds where that follows at once. Then
 //! `Start` (with the output pipe), `Adopt`, `KillAll`, `Listen` and `Socket` in any order,
 //! each answered under its call number, and `Freeze` and `Signal`, which are not. `Exited` follows
@@ -32,6 +32,8 @@ pub struct Blueprint {
     /// Links to make: where, without a slash in front, and to what.
     pub links: Vec<(String, String)>,
     pub resolvers: Vec<IpAddr>,
+    /// Where the server listens in the sandbox besides the Runtime API's port.
+    pub ports: Vec<u16>,
     /// The seccomp program, one instruction in each number as the kernel lays it out.
     pub filter: Vec<u64>,
     /// For a zygote: what to execute in the root, with the rights to enter sandboxes. Comes with
@@ -166,6 +168,7 @@ pub enum FromInit {
     },
     /// Everything is there that all sandboxes have.
     Blank,
+    /// With the Runtime API's listener, and those of the blueprint's ports in their order.
     Ready,
     Failed(Fault),
     Started {

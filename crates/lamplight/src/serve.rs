@@ -367,6 +367,7 @@ async fn worker(config: &Config, dir: &DataDir, env: &Env) -> Result<WorkerParts
             run_dir,
             jail: std::env::current_exe().context("this binary cannot be found")?,
             egress: config.egress.clone(),
+            ports: vec![agent::API_PORT],
             ahead: true,
         },
         env.clone(),

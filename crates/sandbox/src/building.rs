@@ -17,6 +17,7 @@ use lamplight_init::sources::{self, Source};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,8 +98,8 @@ fn begin(
         let _ = kill_process(jail, Signal::KILL);
     }
     let pid = match cloned {
-        Ok((FromInit::Cloned { pid }, Some(init))) => {
-            remains.init = Some(init);
+        Ok((FromInit::Cloned { pid }, fds)) if !fds.is_empty() => {
+            remains.init = fds.into_iter().next();
             Ok(pid)
         }
         Ok(_) => Err(SandboxError::Talk(io::ErrorKind::InvalidData.into())),
@@ -150,13 +151,18 @@ fn finish(
     if let Some(group) = &mut remains.group {
         group.limit(spec.memory_mb, spec.tmp_mb).map_err(SandboxError::Cgroup)?;
     }
-    let listener = loop {
+    let listeners = loop {
         match hear(&control)? {
             (FromInit::Blank, _) => {}
-            (FromInit::Ready, Some(listener)) => break std::net::TcpListener::from(listener),
+            (FromInit::Ready, listeners) => break listeners,
             _ => return Err(SandboxError::Talk(io::ErrorKind::InvalidData.into())),
         }
     };
+    let mut listeners = listeners.into_iter().map(TcpListener::from);
+    let Some(listener) = listeners.next() else {
+        return Err(SandboxError::Talk(io::ErrorKind::InvalidData.into()));
+    };
+    let opened = shared.options.ports.iter().copied().zip(listeners).collect();
     let runtime_api = match mode {
         Mode::Namespaces => format!("{}:{}", RUNTIME_API.0, RUNTIME_API.1),
         Mode::Process => listener.local_addr().map_err(SandboxError::Talk)?.to_string(),
@@ -165,7 +171,7 @@ fn finish(
         std::mem::forget(control.try_clone());
     }
     faults::point("sandbox.launched").map_err(SandboxError::Talk)?;
-    Ok(Parts { control, listener, runtime_api, layout, remains })
+    Ok(Parts { control, listener, opened, runtime_api, layout, remains })
 }
 
 /// Whoever has closed already has said why, which is heard next.
@@ -182,8 +188,8 @@ fn tell<T: serde::Serialize>(
     }
 }
 
-fn hear(control: &OwnedFd) -> Result<(FromInit, Option<OwnedFd>), SandboxError> {
-    match channel::receive::<FromInit>(control).map_err(SandboxError::Talk)? {
+fn hear(control: &OwnedFd) -> Result<(FromInit, Vec<OwnedFd>), SandboxError> {
+    match channel::receive_all::<FromInit>(control).map_err(SandboxError::Talk)? {
         Some((FromInit::Failed(fault), _)) => {
             tracing::error!(step = ?fault.step, errno = fault.errno, on = fault.on, "a sandbox cannot be set up");
             Err(SandboxError::Setup(fault))
@@ -232,6 +238,7 @@ pub(crate) fn blueprint(
         host_system: matches!(system, System::Host),
         links,
         resolvers,
+        ports: shared.options.ports.clone(),
         filter: shared.filter.clone(),
         zygote: None,
     }

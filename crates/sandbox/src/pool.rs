@@ -28,8 +28,9 @@ const FLOOR: usize = 2;
 const LATELY: Duration = Duration::from_secs(10);
 /// After this long without a start nothing waits any more.
 const FORGOTTEN: Duration = Duration::from_secs(300);
-/// A blank is built when nobody has started anything for this long: starts come first.
-const QUIET: Duration = Duration::from_millis(10);
+/// A blank is built when nobody has started anything for this long: starts, and the first calls of
+/// what was started, come first.
+const QUIET: Duration = Duration::from_millis(50);
 /// How often a full pool looks whether it is too large.
 const PERIOD: Duration = Duration::from_secs(2);
 

@@ -11,7 +11,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -24,6 +24,8 @@ pub struct Sandbox {
     /// The task that minds the memory limit; ends when it is aborted.
     watching: Option<JoinHandle<()>>,
     listener: Option<TcpListener>,
+    /// Listeners that were made with it and that nobody has asked for yet.
+    opened: Mutex<Vec<(u16, std::net::TcpListener)>>,
     runtime_api: String,
     layout: Layout,
     remains: Option<Remains>,
@@ -34,6 +36,8 @@ pub struct Sandbox {
 pub(crate) struct Parts {
     pub(crate) control: OwnedFd,
     pub(crate) listener: std::net::TcpListener,
+    /// Those of the launcher's ports.
+    pub(crate) opened: Vec<(u16, std::net::TcpListener)>,
     pub(crate) runtime_api: String,
     pub(crate) layout: Layout,
     pub(crate) remains: Remains,
@@ -81,7 +85,7 @@ impl Layout {
 impl Sandbox {
     /// Begins to talk to what the launcher has built.
     pub(crate) fn new(parts: Parts, env: &Env) -> Result<Self, SandboxError> {
-        let Parts { control, listener, runtime_api, layout, remains } = parts;
+        let Parts { control, listener, opened, runtime_api, layout, remains } = parts;
         listener.set_nonblocking(true).map_err(SandboxError::Talk)?;
         let listener = TcpListener::from_std(listener).map_err(SandboxError::Talk)?;
         let control = Arc::new(Control::new(control).map_err(SandboxError::Talk)?);
@@ -93,6 +97,7 @@ impl Sandbox {
             listening: Some(listening),
             watching: watch.map(|watch| env.tasks.spawn(watch.run())),
             listener: Some(listener),
+            opened: Mutex::new(opened),
             runtime_api,
             layout,
             remains: Some(remains),
@@ -132,10 +137,19 @@ impl Sandbox {
         port: u16,
         loopback: bool,
     ) -> Result<(TcpListener, String), SandboxError> {
-        let opened = self.control.open_listener(port, loopback).await?;
-        let listener = std::net::TcpListener::from(opened);
+        // None blocks, as sockets that init makes never do.
+        let listener = match (!loopback).then(|| self.opened(port)).flatten() {
+            Some(listener) => listener,
+            None => self.control.open_listener(port, loopback).await?.into(),
+        };
         let address = listener.local_addr().map_err(SandboxError::Talk)?.to_string();
         Ok((TcpListener::from_std(listener).map_err(SandboxError::Talk)?, address))
+    }
+
+    fn opened(&self, port: u16) -> Option<std::net::TcpListener> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = opened.iter().position(|(there, _)| *there == port)?;
+        Some(opened.swap_remove(at).1)
     }
 
     /// The value of `AWS_LAMBDA_RUNTIME_API`: `host:port`.

@@ -26,6 +26,8 @@ pub struct Options {
     /// `lamplight-jail`.
     pub jail: PathBuf,
     pub egress: Egress,
+    /// Ports that are listened on in each sandbox from the start, for [`crate::Sandbox::listen`].
+    pub ports: Vec<u16>,
     /// Whether sandboxes may be built before they are asked for.
     pub ahead: bool,
 }

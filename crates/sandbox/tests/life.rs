@@ -48,12 +48,15 @@ async fn a_program_reaches_what_listens_in_its_sandbox() {
         let api = sandbox.runtime_api().to_owned();
         assert!(mode == Mode::Process || api == "169.254.100.1:9001");
         answers(&sandbox, listener, &api).await;
-        let (listener, address) = sandbox.listen(4566).await.unwrap();
-        assert!(mode == Mode::Process || address == "169.254.100.1:4566");
-        if mode == Mode::Namespaces {
-            assert!(matches!(sandbox.listen(4566).await, Err(SandboxError::Listen(_))));
+        // One that is opened now, and one that was opened with the sandbox.
+        for port in [4566, 9002] {
+            let (listener, address) = sandbox.listen(port).await.unwrap();
+            assert!(mode == Mode::Process || address == format!("169.254.100.1:{port}"));
+            if mode == Mode::Namespaces {
+                assert!(matches!(sandbox.listen(port).await, Err(SandboxError::Listen(_))));
+            }
+            answers(&sandbox, listener, &address).await;
         }
-        answers(&sandbox, listener, &address).await;
         let (listener, address) = sandbox.listen_on_loopback(4566).await.unwrap();
         assert!(mode == Mode::Process || address == "127.0.0.1:4566");
         answers(&sandbox, listener, &address).await;

@@ -16,7 +16,7 @@ use lamplight_init::protocol;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -75,12 +75,11 @@ impl Cgroups {
             Group { directories: Vec::new(), memory: 0, tmp: 0, killed: Arc::default() };
         for (kind, parent) in &self.parents {
             let path = parent.join(name);
-            let made = std::fs::create_dir(&path).and_then(|()| {
-                let counts = matches!(kind, Kind::Pids | Kind::All);
+            let made = std::fs::create_dir(&path);
+            if made.is_ok() {
                 group.directories.push((*kind, path.clone()));
-                if counts { write(&path, "pids.max", PROCESSES) } else { Ok(()) }
-            });
-            if let Err(error) = made {
+            }
+            if let Err(error) = made.and_then(|()| settle(*kind, &path)) {
                 // Best effort: the error that matters is the first.
                 let _ = group.remove();
                 return Err(error);
@@ -115,6 +114,25 @@ impl Cgroups {
     }
 }
 
+/// What holds for sandboxes of every size: as many processes, no swap, one vCPU.
+fn settle(kind: Kind, path: &Path) -> io::Result<()> {
+    match kind {
+        Kind::Memory => {
+            let _ = write(path, "memory.swappiness", 0);
+        }
+        Kind::Pids => write(path, "pids.max", PROCESSES)?,
+        // The period is the kernel's own.
+        Kind::Cpu => write(path, "cpu.cfs_quota_us", PERIOD)?,
+        Kind::Unified => {}
+        Kind::All => {
+            let _ = write(path, "memory.swap.max", 0);
+            write(path, "pids.max", PROCESSES)?;
+            let _ = write(path, "cpu.max", format!("{PERIOD} {PERIOD}"));
+        }
+    }
+    Ok(())
+}
+
 /// One sandbox's groups.
 pub(crate) struct Group {
     directories: Vec<(Kind, PathBuf)>,
@@ -134,7 +152,7 @@ pub(crate) struct Entrance {
 }
 
 impl Group {
-    /// Limits what the sandbox may use, in MiB.
+    /// Limits what the sandbox may use, in MiB. Little is written here, for somebody waits.
     pub(crate) fn limit(&mut self, memory_mb: u32, tmp_mb: u32) -> io::Result<()> {
         self.memory = u64::from(memory_mb) << 20;
         self.tmp = u64::from(tmp_mb) << 20;
@@ -149,20 +167,21 @@ impl Group {
                     write(path, "memory.limit_in_bytes", both)?;
                     // Absent when the kernel does not account swap, or there is none.
                     let _ = write(path, "memory.memsw.limit_in_bytes", both);
-                    let _ = write(path, "memory.swappiness", 0);
                 }
                 Kind::Cpu => {
-                    // The period is the kernel's own.
-                    write(path, "cpu.cfs_quota_us", quota)?;
+                    if quota != PERIOD {
+                        write(path, "cpu.cfs_quota_us", quota)?;
+                    }
                     write(path, "cpu.shares", shares)?;
                 }
                 Kind::Pids | Kind::Unified => {}
                 Kind::All => {
                     write(path, "memory.max", both)?;
                     write(path, "memory.high", memory)?;
-                    let _ = write(path, "memory.swap.max", 0);
                     // A container's root group may lack the cpu controller.
-                    let _ = write(path, "cpu.max", format!("{quota} {PERIOD}"));
+                    if quota != PERIOD {
+                        let _ = write(path, "cpu.max", format!("{quota} {PERIOD}"));
+                    }
                     let _ = write(path, "cpu.weight", (shares * 100 / 1024).clamp(1, 10_000));
                 }
             }

@@ -53,6 +53,7 @@ impl Bench {
             run_dir: dir.path().join("run"),
             jail: env!("CARGO_BIN_EXE_lamplight-jail").into(),
             egress,
+            ports: vec![9002],
             ahead,
         };
         Self { launcher: Launcher::new(options, env.clone()).unwrap(), instance, env, dir }

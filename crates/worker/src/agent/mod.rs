@@ -48,7 +48,7 @@ use tokio::sync::Semaphore;
 use zygotes::Zygotes;
 
 /// Where functions find the API in their sandbox; in process mode the port is another.
-const API_PORT: u16 = 9002;
+pub const API_PORT: u16 = 9002;
 /// How long an answer waits for its log to be written.
 const LOG_PATIENCE: Duration = Duration::from_millis(100);
 

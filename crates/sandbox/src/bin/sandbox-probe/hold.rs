@@ -22,6 +22,7 @@ pub(crate) fn hold(mode: &str, instance: &str, run_dir: &str, jail: &str) {
         run_dir: run_dir.into(),
         jail: jail.into(),
         egress,
+        ports: Vec::new(),
         ahead: false,
     };
     let runtime =
