@@ -13,7 +13,11 @@ import time
 
 import observer
 from campaign import ECHO, Campaign, deploy, forget, fresh_name
+from harness import leftovers
 from harness.leftovers import wait_until
+
+# The nursery, and what is built ahead when nothing has started for a while.
+KEPT = 3
 
 SLEEP = "import time\ndef handler(event, context):\n    time.sleep(60)\n"
 CRASH = "import os\ndef handler(event, context):\n    os._exit(3)\n"
@@ -101,7 +105,11 @@ def main():
             return observer.counts(server)
 
         def quiet():
-            wait_until(lambda: count()["processes"] == 0, "the environments' end", 30)
+            wait_until(
+                lambda: not leftovers.of_environments(server.pid)
+                and len(leftovers.descendants(server.pid)) <= KEPT,
+                "the environments' end", 60,
+            )  # fmt: skip
 
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             list(pool.map(one, WAYS * 2))

@@ -130,8 +130,8 @@ def test_killed_with_running_sandboxes(own_server):
         seen = {}
 
         def all_run():
-            seen.update(leftovers.descendants(server.pid))
-            return len(leftovers.descendants(server.pid)) >= SANDBOXES
+            seen.update(leftovers.of_environments(server.pid))
+            return len(leftovers.of_environments(server.pid)) >= SANDBOXES
 
         wait_until(all_run, lambda: f"{SANDBOXES} sandboxes, of {len(seen)} processes", 60)
         footprint = server.kill()

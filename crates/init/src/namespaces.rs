@@ -75,9 +75,11 @@ fn prepare(
     network::raise(link)?;
     let listeners = network::listeners(RUNTIME_API, &blueprint.ports)?;
 
-    // Whoever gives it to a tenant may do so now or much later.
+    // Whoever gives it to a tenant may do so now or much later. The names are for people.
+    rustix::thread::set_name(c"jail-blank").at(Step::ReportBlank, "name")?;
     channel::send(control, &FromInit::Blank, None).at(Step::ReportBlank, "control")?;
     let (furniture, trees) = await_furniture(control)?;
+    rustix::thread::set_name(c"jail-init").at(Step::AwaitFurniture, "name")?;
     rustix::system::sethostname(furniture.hostname.as_bytes())
         .at(Step::SetHostname, &furniture.hostname)?;
     root::furnish(root, &furniture, trees)?;

@@ -26,6 +26,7 @@ pub fn run(control: OwnedFd, blueprint: Blueprint) -> ! {
 }
 
 fn prepare(control: &OwnedFd, blueprint: &Blueprint) -> Result<OwnedFd, Fault> {
+    rustix::thread::set_name(c"jail-keeper").at(Step::BecomeReaper, "name")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .at(Step::BecomeReaper, "keeper")?;
     match channel::receive::<ToInit>(control).at(Step::AwaitNetwork, "control")? {

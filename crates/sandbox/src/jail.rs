@@ -103,7 +103,7 @@ enum Next {
 }
 
 fn build(control: &OwnedFd) -> Result<Next, Fault> {
-    rustix::thread::set_name(c"jail-init").at(Step::ReadBlueprint, "name")?;
+    rustix::thread::set_name(c"jail").at(Step::ReadBlueprint, "name")?;
     let Some((mut blueprint, output)) =
         channel::receive::<Blueprint>(control).at(Step::ReadBlueprint, "control")?
     else {

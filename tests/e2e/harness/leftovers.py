@@ -44,6 +44,13 @@ def descendants(pid):
     return found
 
 
+def of_environments(pid):
+    """The same without what the server keeps for environments to come."""
+    kept = {"jail-nursery", "jail", "jail-blank"}
+    below = descendants(pid)
+    return {other: below[other] for other in below if _read(f"/proc/{other}/comm").strip() not in kept}
+
+
 def state(pid):
     """The letter of a process's state: R, S, T …; None when it is gone."""
     stat = _stat(pid)
