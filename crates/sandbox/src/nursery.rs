@@ -25,8 +25,11 @@ pub(crate) struct Nursery {
 }
 
 impl Nursery {
+    /// One that waits already, so that the first sandbox does not wait for it. Where that fails, the
+    /// first order tries again, and says why not.
     pub(crate) fn new(binary: OwnedFd, instance: String) -> Self {
-        Self { binary, instance, waiting: Mutex::default() }
+        let waiting = Waiting::start(&binary, &instance).ok();
+        Self { binary, instance, waiting: Mutex::new(waiting) }
     }
 
     /// Starts a jail that takes its blueprint from `control`: a child of this process, to be waited

@@ -103,6 +103,9 @@ async fn a_nursery_that_was_killed_is_replaced() {
         let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
+    while !support::leftovers::processes(&bench.instance).is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let two = bench.sandbox("two").await;
     assert_eq!(says(&two, "echo here").await, "here\n");
     two.destroy().await;
