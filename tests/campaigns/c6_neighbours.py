@@ -154,7 +154,7 @@ def main():
                 late.append(1000 * (taken - timeout))
 
         rounds = max(1, campaign.size // timeout)
-        before = set(leftovers.of_environments(server.pid))
+        before = set(leftovers.descendants(server.pid))
         kills = []
         with good, concurrent.futures.ThreadPoolExecutor(len(HOGS) + 1) as pool:
             work = [pool.submit(hog, kind, rounds) for kind in HOGS]
@@ -171,7 +171,8 @@ def main():
             answered = time.monotonic()
 
             def gone():
-                now = leftovers.of_environments(server.pid)
+                now = set(leftovers.descendants(server.pid))
+                now -= set(leftovers.named(server.pid, "jail-blank"))
                 # Init and its two helpers of each environment may stay, with the victim's.
                 return len(now) <= len(before) + 3 * len(HOGS)
 

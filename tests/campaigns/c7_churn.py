@@ -16,8 +16,8 @@ from campaign import ECHO, Campaign, deploy, forget, fresh_name
 from harness import leftovers
 from harness.leftovers import wait_until
 
-# The nursery, and what is built ahead when nothing has started for a while.
-KEPT = 3
+# Sandboxes that are built ahead when nothing has started for a while.
+KEPT = 2
 
 SLEEP = "import time\ndef handler(event, context):\n    time.sleep(60)\n"
 CRASH = "import os\ndef handler(event, context):\n    os._exit(3)\n"
@@ -106,8 +106,8 @@ def main():
 
         def quiet():
             wait_until(
-                lambda: not leftovers.of_environments(server.pid)
-                and len(leftovers.descendants(server.pid)) <= KEPT,
+                lambda: not leftovers.named(server.pid, "jail-init", "jail-keeper")
+                and len(leftovers.named(server.pid, "jail-blank")) <= KEPT,
                 "the environments' end", 60,
             )  # fmt: skip
 

@@ -130,8 +130,8 @@ def test_killed_with_running_sandboxes(own_server):
         seen = {}
 
         def all_run():
-            seen.update(leftovers.of_environments(server.pid))
-            return len(leftovers.of_environments(server.pid)) >= SANDBOXES
+            seen.update(leftovers.descendants(server.pid))
+            return len(leftovers.named(server.pid, "jail-init", "jail-keeper")) >= SANDBOXES
 
         wait_until(all_run, lambda: f"{SANDBOXES} sandboxes, of {len(seen)} processes", 60)
         footprint = server.kill()

@@ -44,11 +44,11 @@ def descendants(pid):
     return found
 
 
-def of_environments(pid):
-    """The same without what the server keeps for environments to come."""
-    kept = {"jail-nursery", "jail", "jail-blank"}
+def named(pid, *names):
+    """Those of them that have one of these names: `jail-init` or `jail-keeper` in each environment,
+    `jail-blank` in each sandbox that is kept for one to come, and the `jail-nursery`."""
     below = descendants(pid)
-    return {other: below[other] for other in below if _read(f"/proc/{other}/comm").strip() not in kept}
+    return {other: below[other] for other in below if _read(f"/proc/{other}/comm").strip() in names}
 
 
 def state(pid):
