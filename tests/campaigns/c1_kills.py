@@ -67,8 +67,7 @@ def backlog(client, ledger, events):
 
 
 def main():
-    # The whole size is the night's; on two processors a pull request gets what a minute allows.
-    sizes = {"tiny": (6, 1200, 200), "pr": (20, 5000, 2000), "night": (1000, 500_000, 100_000)}
+    sizes = {"tiny": (6, 1200, 200), "pr": (40, 10_000, 2000), "night": (1000, 500_000, 100_000)}
     with Campaign("c1", __doc__.splitlines()[0][4:], **sizes) as campaign:
         kills, events, waiting = campaign.size
         server = campaign.server(isolation="process", config=SOON)

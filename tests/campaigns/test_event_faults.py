@@ -5,11 +5,15 @@ That the server dies shows that the step was taken: a fault point that nothing p
 Cases: F1, F2.
 """
 
+import re
+
 import pytest
+from harness import place
 from harness.functions import deploy, fresh_name
 from harness.leftovers import wait_until
 from harness.server import Server
 from ledger import WRITES, Ledger
+from test_faults import POINTS as OF_ONE_CALL
 from test_faults import binary  # noqa: F401: a fixture
 
 EVENTS = 60
@@ -94,6 +98,38 @@ def test_a_server_that_dies_at_any_step_loses_no_event(binary, point, how):  # n
         account_for(server, ledger)
     finally:
         server.discard()
+
+
+# What a start passes, with what an earlier life has left.
+AT_START = {"event.reclaim": "kill@2", "event.sweep": "kill@1"}
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("point, how", AT_START.items())
+def test_a_server_that_dies_while_it_starts_loses_no_event(binary, point, how):  # noqa: F811
+    server, name = armed(binary, "store.commit=wait:0")
+    try:
+        ledger = Ledger(server)
+        sender = ledger.sender()
+        for _ in range(EVENTS):
+            assert sender.send(name, sleep=0.5) == 202
+        sender.close()
+        server.kill()
+        assert ledger.leased(), "nothing is to be taken back"
+        server.environment = {"LAMPLIGHT_FAULTS": f"{point}={how}"}
+        server.launch()
+        wait_until(lambda: server.process.poll() is not None, f"the server's end at {point}", 60)
+        assert server.process.returncode != 0
+        account_for(server, ledger)
+    finally:
+        server.discard()
+
+
+def test_every_point_is_one_that_is_tested():
+    """A point that is new needs a test of what is lost when the server goes there."""
+    table = (place.ROOT / "crates/env/src/faults.rs").read_text().partition("BUGS")[0]
+    known = set(re.findall(r'^    \("([a-z.]+)", "', table, re.MULTILINE))
+    assert known == set(POINTS) | set(AT_START) | set(OF_ONE_CALL)
 
 
 @pytest.mark.timeout(900)

@@ -27,6 +27,8 @@ pub const POINTS: &[(&str, &str)] = &[
     ("event.called", "an event's function has ended, and nothing is written of it"),
     ("event.settle", "what came of an event is about to be written"),
     ("event.settled", "what came of an event is on the disk, and its place is still taken"),
+    ("event.reclaim", "what an earlier run had leased is about to be taken back"),
+    ("event.sweep", "what has outlived its use is about to be deleted"),
     ("delivery.send", "an outcome is about to be sent to its destination"),
     ("delivery.sent", "a destination has an outcome, and nothing is written of it"),
 ];

@@ -62,6 +62,8 @@ impl Events {
         let clock = Arc::clone(&env.clock);
         // Nobody else works on this store, so whoever held a lease is gone.
         for queues in [EVENTS, DELIVERIES].into_iter().filter(|_| !faults::bug("forget-reclaim")) {
+            faults::point("event.reclaim")
+                .map_err(|error| StoreError::Unavailable(error.to_string()))?;
             queue.reclaim(&root(queues), clock.now()).await?;
         }
         let stock = Arc::new(Stock::new(options.queued, options.queued_bytes));
@@ -131,6 +133,8 @@ async fn upkeep(env: Env, clock: Arc<dyn Clock>, store: Arc<dyn Queue>, records:
     let mut stop = env.tasks.stop_signal();
     loop {
         let swept = async {
+            faults::point("event.sweep")
+                .map_err(|error| StoreError::Unavailable(error.to_string()))?;
             store.expire(clock.now()).await?;
             store.trim(&root(ENDED), records).await
         };

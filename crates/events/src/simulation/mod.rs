@@ -8,6 +8,7 @@
 //! `LAMPLIGHT_SEEDS=1000..2000` runs other seeds than the few of every day (`cargo xtask campaign c14`). Bugs are planted in what
 //! surrounds the room, to see that the referee notices.
 
+mod cases;
 mod shaky;
 mod world;
 
