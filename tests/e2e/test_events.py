@@ -158,6 +158,7 @@ def traced(client, trace_id):
 
 
 def test_a_loop_is_stopped_after_sixteen_calls(soon, lamp, observer):
+    """F11: also one of events, unless it is wanted."""
     name = deploy(lamp, TELLS)
     trace, called = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0", 0
     for _ in range(16):
@@ -335,6 +336,7 @@ def test_a_stop_is_not_the_failure_of_the_function(own_server):
 
 
 def test_a_destination_that_refuses_is_waited_for(soon, lamp):
+    """F5: its record is kept, listed, and sent again."""
     sqs, url, arn = queue(soon, "late")
     sqs.delete_queue(QueueUrl=url)
     name = deploy(lamp, TELLS)
@@ -356,6 +358,7 @@ def test_a_destination_that_refuses_is_waited_for(soon, lamp):
 
 
 def test_what_no_service_here_takes_is_kept_until_it_is_dropped(soon, lamp):
+    """F5: for ever impossible is parked, not lost."""
     name, bus = deploy(lamp, TELLS), "arn:aws:events:us-east-1:000000000000:event-bus/default"
     lamp.put_function_event_invoke_config(
         FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": bus}}

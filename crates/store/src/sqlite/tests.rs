@@ -121,6 +121,7 @@ async fn a_newer_database_that_crashed_keeps_its_log() {
     assert!(before == after && !before[1].is_empty());
 }
 
+/// F15: a bit of a record, the end of the file, or all of it.
 #[tokio::test]
 async fn damage_is_named_and_not_served() {
     let dir = tempfile::tempdir().unwrap();

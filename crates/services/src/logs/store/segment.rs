@@ -287,6 +287,7 @@ mod tests {
         }
     }
 
+    /// F15: in a log, what comes after the damage is served.
     #[test]
     fn power_loss_that_leaves_zeroes_is_a_torn_end_and_a_flipped_bit_is_not() {
         let dir = tempfile::tempdir().unwrap();
