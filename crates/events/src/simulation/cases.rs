@@ -173,6 +173,7 @@ async fn all_too_old(town: &Town, queue: &dyn Queue, names: &BTreeSet<String>) {
         let age = Duration::from_millis(u64::try_from(end.ended - end.accepted).unwrap());
         assert!(age >= AGE, "{name} ended after {age:?}");
     }
+    assert!(queue.depths(&root(EVENTS), town.now()).await.unwrap().is_empty());
     let failures = town.failures.lock().unwrap();
     assert_eq!(failures.keys().collect::<BTreeSet<_>>(), names.iter().collect());
     for (name, records) in &*failures {
@@ -181,7 +182,6 @@ async fn all_too_old(town: &Town, queue: &dyn Queue, names: &BTreeSet<String>) {
         assert_eq!(record["requestContext"]["approximateInvokeCount"], 0);
     }
     assert!(town.calls.lock().unwrap().is_empty());
-    assert!(queue.depths(&root(EVENTS), town.now()).await.unwrap().is_empty());
 }
 
 /// On a real store. `LAMPLIGHT_EVENTS` says how many events wait.
