@@ -127,7 +127,7 @@ impl Server {
         let placement = Arc::new(OneMachine(Arc::clone(&agent) as Arc<dyn Worker>));
         let options = manager::Options {
             keep: config.keep,
-            idle_most: config.idle_most,
+            idle_most: config.idle_most.or_else(open_files_allow),
             provisioned_mb: memory_mb(),
             ..manager::Options::default()
         };
@@ -410,6 +410,14 @@ async fn runtimes(config: &Config, dir: &DataDir) -> Runtimes {
         }
     }
     Runtimes::discover(&config.runtimes).await.with_installed(Installed::new(&dir))
+}
+
+/// For how many idle environments this process may have files open.
+fn open_files_allow() -> Option<usize> {
+    /// Of one environment; it has fewer than this.
+    const FILES: u64 = 16;
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
+    usize::try_from(most / FILES).ok()
 }
 
 /// Of this machine.

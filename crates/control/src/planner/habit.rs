@@ -31,11 +31,11 @@ pub struct Keep {
     pub worth: Duration,
 }
 
-/// What is likely to be used again within an hour or so is kept.
+/// What is likely to be used again within an hour or two is kept.
 impl Default for Keep {
     fn default() -> Self {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
-        Self { first: minutes(10), most: minutes(240), least: minutes(1), worth: minutes(30) }
+        Self { first: minutes(10), most: minutes(240), least: minutes(1), worth: minutes(60) }
     }
 }
 
