@@ -19,12 +19,25 @@ class current:
     tenant_id = None
 
 
-def set_up(logging):
-    import time
+_handler = None
 
+
+def set_up(logging):
+    if _handler is None:
+        prepare(logging)
     level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
     level = "DEBUG" if level == "TRACE" else level
-    as_json = os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+    if os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON":
+        _handler.setFormatter(_json_formatter(logging))
+    if level in ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL"):
+        logging.getLogger().setLevel(level)
+
+
+def prepare(logging):
+    """What is the same for every function."""
+    global _handler
+    import time
+
     logging.Formatter.converter = time.gmtime
 
     class LambdaLoggerHandler(logging.Handler):
@@ -37,17 +50,11 @@ def set_up(logging):
             record.tenant_id = current.tenant_id
             return True
 
-    handler = LambdaLoggerHandler()
-    if as_json:
-        handler.setFormatter(_json_formatter(logging))
-    else:
-        line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
-        handler.setFormatter(logging.Formatter(line, STAMP))
-    handler.addFilter(LambdaLoggerFilter())
-    root = logging.getLogger()
-    root.addHandler(handler)
-    if level in ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL"):
-        root.setLevel(level)
+    _handler = LambdaLoggerHandler()
+    line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
+    _handler.setFormatter(logging.Formatter(line, STAMP))
+    _handler.addFilter(LambdaLoggerFilter())
+    logging.getLogger().addHandler(_handler)
 
 
 def _json_formatter(logging):

@@ -21,6 +21,8 @@ import struct
 import sys
 import time
 
+from . import codec
+
 # The largest message and the most descriptors of init's channel.
 LARGEST = 160 * 1024
 MOST = 8
@@ -103,6 +105,7 @@ def _preload():
         except ImportError:
             # An interpreter that was built without it.
             pass
+    logs.prepare(sys.modules["logging"])
 
 
 def _about():
@@ -154,7 +157,7 @@ def _confine(channel):
     message, given = _receive(channel, LARGEST)
     if not message:
         os._exit(1)
-    orders = json.loads(message)
+    orders = codec.decode(message, "application/json")
     for place, call in enumerate(orders["calls"]):
         errno = _obey(call, given)
         if errno:
@@ -191,28 +194,29 @@ def _obey(call, given):
 
 def _begin(variables, room):
     """The state of an interpreter that has just started with these variables."""
-    # Python's own, where the machine does not have the locale of LANG.
-    coerced = os.environ.get("LC_CTYPE")
-    os.environ.clear()
-    os.environ.update(variables)
-    if coerced:
-        os.environ.setdefault("LC_CTYPE", coerced)
-    # Nobody points there any more; what is too much is not shown.
+    variables = {os.fsencode(name): os.fsencode(value) for name, value in variables}
+    # What the kernel shows. Nobody points there any more; what is too much is not shown.
     block, left = b"", len(room) - 1
-    for name, value in variables:
-        one = os.fsencode("%s=%s" % (name, value)) + b"\0"
+    for name, value in variables.items():
+        one = name + b"=" + value + b"\0"
         if len(block) + len(one) <= left:
             block += one
+    # Python's own, where the machine does not have the locale of LANG.
+    coerced = os.environ.get("LC_CTYPE")
+    if coerced:
+        variables.setdefault(b"LC_CTYPE", os.fsencode(coerced))
+    # Not by its methods: they touch far more memory, which is shared until it is touched.
+    os.environ._data.clear()
+    os.environ._data.update(variables)
+    _libc.clearenv()
+    for name, value in variables.items():
+        os.putenv(name, value)
     ctypes.memmove(room.start, block.ljust(len(room), b"\0"), len(room))
     time.tzset()
-    ssl, logging, threading = map(sys.modules.get, ("ssl", "logging", "threading"))
-    if ssl:
-        # `random` is seeded anew by the fork itself.
-        ssl.RAND_add(os.urandom(32), 32.0)
-    if logging:
-        now = time.time_ns if isinstance(logging._startTime, int) else time.time
-        logging._startTime = now()
-    main = threading and threading.main_thread()
+    # The fork itself has seeded `random` anew. OpenSSL makes its generator when it is first asked for
+    # a number, which no zygote does, and makes it anew in a process with another number.
+    logging, threading = sys.modules["logging"], sys.modules["threading"]
+    logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
+    main = threading.main_thread()
     if hasattr(main, "_set_native_id"):
         main._set_native_id()
-    gc.enable()
