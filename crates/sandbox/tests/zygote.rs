@@ -128,10 +128,9 @@ fn signal(zygote: &BTreeSet<String>, signal: rustix::process::Signal) {
 }
 
 #[tokio::test]
-async fn a_fork_is_what_an_executed_program_is() {
-    with_zygote("a_fork_is_what_an_executed_program_is", async |bench, zygote| {
+async fn s8_a_fork_is_what_an_executed_program_is() {
+    with_zygote("s8_a_fork_is_what_an_executed_program_is", async |bench, zygote| {
         let sandbox = sandbox(&bench, "same").await;
-        // The second has its process ids, and all else, by the same way.
         let ways_out = "import os; os.execv('/var/task/sandbox-probe', ['probe', 'escape'])";
         for (code, lines) in [(LOOK, 60), (ways_out, 80)] {
             let executed = run(&sandbox, python(code)).await;
@@ -170,8 +169,8 @@ print(counts[0] > 0, counts[1])
 "#;
 
 #[tokio::test]
-async fn a_fork_knows_nothing_of_another() {
-    with_zygote("a_fork_knows_nothing_of_another", async |bench, zygote| {
+async fn s10_a_fork_knows_nothing_of_another() {
+    with_zygote("s10_a_fork_knows_nothing_of_another", async |bench, zygote| {
         let (one, other) = (sandbox(&bench, "one").await, sandbox(&bench, "other").await);
         let secret = "b7e1c2a9-secret-of-the-first";
         let mut first = python("import json; json.marked = open('/tmp/mark', 'w'); print('ran')");
