@@ -123,7 +123,7 @@ fn data_dir(place: &RuntimePlace) -> Result<DataDir> {
 pub async fn discover(place: &RuntimePlace) -> Result<Runtimes> {
     let explicit = config::runtimes(place.config.as_deref())?;
     let dir: PathBuf = data_dir(place)?.join(INSTALLED);
-    Ok(Runtimes::discover(&explicit).await.with_installed(Installed::new(&dir)))
+    Ok(Runtimes::discover(&explicit, None).await.with_installed(Installed::new(&dir)))
 }
 
 /// By language, then by number: 3.9 before 3.10.

@@ -31,7 +31,9 @@ use lamplight_store::Store;
 use lamplight_wire::sigv4::Secret;
 use lamplight_worker::agent::{self, Agent};
 use lamplight_worker::code::CodeCache;
-use lamplight_worker::runtimes::{InstallError, Installed, Installer, Runtimes, install_clients};
+use lamplight_worker::runtimes::{
+    Finding, InstallError, Installed, Installer, Runtimes, install_clients,
+};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -39,6 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// How long calls in flight may take to end once a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -122,7 +125,7 @@ impl Server {
         worker: WorkerParts,
     ) -> Result<Self> {
         let Ground { dir, env, store, credentials } = ground;
-        let WorkerParts { agent, logs, ended } = worker;
+        let WorkerParts { agent, logs, ended, ready } = worker;
         let address = listener.local_addr()?;
         let placement = Arc::new(OneMachine(Arc::clone(&agent) as Arc<dyn Worker>));
         let options = manager::Options {
@@ -258,12 +261,13 @@ impl Server {
             store: store.meta,
         };
         server.data_dir.write(ENDPOINT, &format!("{}\n{}\n", server.url(), server.region))?;
+        let _ = ready.send(());
         Ok(server)
     }
 
     /// The interpreters of this machine.
-    pub fn runtimes(&self) -> &Runtimes {
-        self.agent.runtimes()
+    pub async fn runtimes(&self) -> Arc<Runtimes> {
+        self.agent.runtimes().await
     }
 
     pub fn data_dir(&self) -> &Path {
@@ -344,6 +348,8 @@ struct WorkerParts {
     agent: Arc<Agent>,
     logs: Arc<Logs>,
     ended: tokio::sync::mpsc::UnboundedReceiver<lamplight_rpc::EnvironmentId>,
+    /// To be told when the server answers: it starts quicker than several interpreters beside it.
+    ready: oneshot::Sender<()>,
 }
 
 async fn worker(config: &Config, dir: &DataDir, env: &Env) -> Result<WorkerParts> {
@@ -380,11 +386,12 @@ async fn worker(config: &Config, dir: &DataDir, env: &Env) -> Result<WorkerParts
     install_clients(&clients)?;
     let logs = Logs::open(&dir.join("logs"), env.clone()).context("the logs cannot be opened")?;
     let (sender, ended) = tokio::sync::mpsc::unbounded_channel();
+    let (ready, is_ready) = oneshot::channel();
     let agent = Agent::new(agent::Parts {
         env: env.clone(),
         launcher,
         code: CodeCache::open(&cache.join("code")).context("the code cache cannot be opened")?,
-        runtimes: runtimes(config, dir).await,
+        runtimes: runtimes(config, dir, env, is_ready),
         logs: Arc::clone(&logs) as Arc<dyn LogSink>,
         ended: sender,
         clients,
@@ -392,11 +399,12 @@ async fn worker(config: &Config, dir: &DataDir, env: &Env) -> Result<WorkerParts
         zone: config.zone.clone(),
         memory_most: config.memory_most,
     });
-    Ok(WorkerParts { agent, logs, ended })
+    Ok(WorkerParts { agent, logs, ended, ready })
 }
 
 /// Those of this machine, and those that are installed in the data directory.
-async fn runtimes(config: &Config, dir: &DataDir) -> Runtimes {
+fn runtimes(config: &Config, dir: &DataDir, env: &Env, ready: oneshot::Receiver<()>) -> Finding {
+    let remembered = dir.join("cache").join("interpreters.json");
     let dir = dir.join(crate::runtime::INSTALLED);
     if dir.is_dir() {
         // No environment runs yet. Where somebody is installing, the next start sweeps.
@@ -409,7 +417,13 @@ async fn runtimes(config: &Config, dir: &DataDir) -> Runtimes {
             tracing::warn!(%error, "old files of runtimes stay behind");
         }
     }
-    Runtimes::discover(&config.runtimes).await.with_installed(Installed::new(&dir))
+    let explicit = config.runtimes.clone();
+    Finding::start(&env.tasks, async move {
+        // Where the start has failed, nobody waits for the answers either.
+        let _ = ready.await;
+        let found = Runtimes::discover(&explicit, Some(&remembered)).await;
+        found.with_installed(Installed::new(&dir))
+    })
 }
 
 /// For how many idle environments this process may have files open.

@@ -164,7 +164,7 @@ pub trait Worker: Send + Sync {
     async fn forget(&self, digest: &str);
 
     /// Whether this machine can run `runtime`; the error says how to get it.
-    fn can_run(&self, runtime: &str) -> Result<(), String>;
+    async fn can_run(&self, runtime: &str) -> Result<(), String>;
 
     /// Whether this machine can run container images; the error says what is missing.
     fn can_run_images(&self) -> Result<(), String>;

@@ -15,7 +15,7 @@ use lamplight_store::StoreError;
 use std::sync::Arc;
 
 impl Core {
-    fn check_runtime(&self, settings: &FunctionSettings) -> Result<(), CatalogError> {
+    async fn check_runtime(&self, settings: &FunctionSettings) -> Result<(), CatalogError> {
         if settings.package_type == PackageType::Image {
             return self.parts.worker.can_run_images().map_err(CatalogError::Invalid);
         }
@@ -33,7 +33,7 @@ impl Core {
                  creating or updating functions."
             )));
         }
-        self.parts.worker.can_run(runtime).map_err(CatalogError::Invalid)
+        self.parts.worker.can_run(runtime).await.map_err(CatalogError::Invalid)
     }
 
     pub async fn create(
@@ -43,7 +43,7 @@ impl Core {
     ) -> Result<Arc<FunctionRecord>, CatalogError> {
         let NewFunction { settings, zip, origin, tags, belongings, publish } = new;
         tables::key(&arn).map_err(of_store)?;
-        self.check_runtime(&settings)?;
+        self.check_runtime(&settings).await?;
         if let Some(to) = publish {
             check_target(to, settings.has_capacity_provider())?;
         }
@@ -136,7 +136,7 @@ impl Core {
         change(&mut settings)?;
         // A runtime that has gone missing must not keep other settings from being changed.
         if settings.runtime != old.record.settings.runtime {
-            self.check_runtime(&settings)?;
+            self.check_runtime(&settings).await?;
         }
         let layers = settings.layers.clone();
         let _layers_stay = self.hold(&layers)?;

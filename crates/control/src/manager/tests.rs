@@ -39,7 +39,7 @@ impl Worker for Numbers {
 
     async fn forget(&self, _: &str) {}
 
-    fn can_run(&self, _: &str) -> Result<(), String> {
+    async fn can_run(&self, _: &str) -> Result<(), String> {
         Ok(())
     }
 

@@ -36,7 +36,7 @@ async fn show(server: &Server, mode: &str, once: bool) -> Result<()> {
         region: server.region.clone(),
         credentials: server.credentials.clone(),
     };
-    let example = Example::for_machine(server.runtimes())?;
+    let example = Example::for_machine(&*server.runtimes().await)?;
     deploy(&client, &example).await?;
     let first = call(&client, "first call", "a new sandbox").await?;
     call(&client, "second call", "the same sandbox, warm").await?;

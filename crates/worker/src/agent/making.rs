@@ -46,8 +46,8 @@ impl Agent {
         initialization: &str,
     ) -> Result<Made, StartError> {
         let mut plan = self
-            .parts
-            .runtimes
+            .runtimes()
+            .await
             .find(&target.runtime)
             .map_err(|missing| StartError::RuntimeMissing(missing.to_string()))?;
         self.can_run_plan(&plan).map_err(StartError::RuntimeMissing)?;

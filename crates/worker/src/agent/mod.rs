@@ -27,7 +27,7 @@ mod zygotes;
 use crate::code::CodeCache;
 use crate::logs::{Capture, Destination, Style};
 use crate::runtime_api::{self, About, Metadata, RuntimeApi, Side};
-use crate::runtimes::Runtimes;
+use crate::runtimes::{Finding, Runtimes};
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use environment::{Environment, Home, Visit};
@@ -60,7 +60,7 @@ pub struct Parts {
     pub env: Env,
     pub launcher: Launcher,
     pub code: CodeCache,
-    pub runtimes: Runtimes,
+    pub runtimes: Finding,
     pub logs: Arc<dyn LogSink>,
     /// Told when an environment ends without being asked to.
     pub ended: Ended,
@@ -120,8 +120,8 @@ impl Agent {
         let _ = self.guests.set(guests);
     }
 
-    pub fn runtimes(&self) -> &Runtimes {
-        &self.parts.runtimes
+    pub async fn runtimes(&self) -> Arc<Runtimes> {
+        self.parts.runtimes.known().await
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -371,8 +371,8 @@ impl Worker for Agent {
         }
     }
 
-    fn can_run(&self, runtime: &str) -> Result<(), String> {
-        let plan = self.parts.runtimes.find(runtime).map_err(|missing| missing.to_string())?;
+    async fn can_run(&self, runtime: &str) -> Result<(), String> {
+        let plan = self.runtimes().await.find(runtime).map_err(|missing| missing.to_string())?;
         self.can_run_plan(&plan)
     }
 

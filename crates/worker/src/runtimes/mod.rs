@@ -14,17 +14,20 @@
 //! is for whoever needs that wall.
 
 mod clients;
+mod finding;
 mod installed;
 mod interpreter;
 mod missing;
 mod plan;
 mod probe;
+mod remembered;
 mod search;
 
 #[cfg(test)]
 mod tests;
 
 pub use clients::{Client, ClientError, install_clients};
+pub use finding::Finding;
 pub use installed::{InstallError, Installed, Installer, Record};
 pub use interpreter::{Interpreter, Version};
 pub use missing::MissingRuntime;
@@ -32,6 +35,7 @@ pub use plan::{BOOTSTRAPS, Root, RuntimePlan, Wanted};
 
 use installed::What;
 use lamplight_model::{Language, Runtime};
+use remembered::Remembered;
 use search::{Candidate, Places};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -69,13 +73,18 @@ pub struct Listed {
 impl Runtimes {
     /// Asks the interpreters on PATH and in the usual places of version managers, all at once.
     /// `explicit` maps runtime identifiers to an executable or an installation directory, and
-    /// wins. Takes about as long as the slowest interpreter takes to start; never fails, for a
-    /// machine without any can still run `provided` runtimes.
-    pub async fn discover(explicit: &BTreeMap<String, PathBuf>) -> Self {
-        Self::discover_in(Places::of_this_user(), explicit).await
+    /// wins. What is in the file `remembered` from an earlier run is not asked again. Takes about as
+    /// long as the slowest interpreter takes to start; never fails, for a machine without any can
+    /// still run `provided` runtimes.
+    pub async fn discover(explicit: &BTreeMap<String, PathBuf>, remembered: Option<&Path>) -> Self {
+        Self::discover_in(Places::of_this_user(), explicit, remembered).await
     }
 
-    async fn discover_in(places: Places, explicit: &BTreeMap<String, PathBuf>) -> Self {
+    async fn discover_in(
+        places: Places,
+        explicit: &BTreeMap<String, PathBuf>,
+        remembered: Option<&Path>,
+    ) -> Self {
         let searched = tokio::task::spawn_blocking(move || search::candidates(&places)).await;
         let candidates = searched.unwrap_or_default();
         let named: Vec<(String, Option<Candidate>)> = explicit
@@ -84,7 +93,11 @@ impl Runtimes {
             .collect();
         let asked = named.iter().filter_map(|(_, candidate)| candidate.clone());
         let asked: Vec<Candidate> = candidates.iter().cloned().chain(asked).collect();
-        let mut answers = probe::ask_all(asked, PATIENCE).await;
+        let earlier = remembered.map(Remembered::read).unwrap_or_default();
+        let (mut answers, remarks) = probe::ask_all(asked, PATIENCE, &earlier).await;
+        if let Some(file) = remembered {
+            earlier.replace(file, remarks);
+        }
 
         let explicit = named
             .into_iter()

@@ -4,6 +4,7 @@
 //! modules that most functions need, so that a sandbox can show what lies in unusual places.
 
 use super::interpreter::{Interpreter, Version};
+use super::remembered::{Occasion, Remark, Remembered};
 use super::search::Candidate;
 use lamplight_model::Language;
 use std::collections::{BTreeSet, HashMap};
@@ -71,42 +72,73 @@ pub(super) enum ProbeError {
 
 pub(super) type Answer = Result<Interpreter, ProbeError>;
 
-/// Asks all of them at once, each for at most `patience`.
+/// Asks all of them at once, each for at most `patience`, but for those whose answer is known from
+/// an earlier run. Also gives what to remember.
 pub(super) async fn ask_all(
     candidates: Vec<Candidate>,
     patience: Duration,
-) -> HashMap<Candidate, Answer> {
+    remembered: &Remembered,
+) -> (HashMap<Candidate, Answer>, Vec<Remark>) {
     let room = Arc::new(Semaphore::new(AT_A_TIME));
+    let (mut answers, mut remarks) = (HashMap::new(), Vec::new());
     let mut asked = JoinSet::new();
     for candidate in candidates {
+        let occasion = Occasion::of(&candidate, question(&candidate).iter().copied());
+        if let Some(remark) = occasion.as_ref().and_then(|occasion| remembered.recall(occasion)) {
+            let answer = understand(&candidate, remark.answer());
+            if is_lasting(&answer) {
+                answers.insert(candidate, answer);
+                remarks.push(remark.clone());
+                continue;
+            }
+        }
         let room = room.clone();
         asked.spawn(async move {
             let _room = room.acquire_owned().await;
-            let answer = ask(&candidate, patience).await;
-            (candidate, answer)
+            let said = ask(&candidate, patience).await;
+            let answer = said.clone().and_then(|said| understand(&candidate, &said));
+            let remark = match (occasion, said) {
+                (Some(occasion), Ok(said)) if is_lasting(&answer) => occasion.remark(said),
+                _ => None,
+            };
+            (candidate, answer, remark)
         });
     }
-    asked.join_all().await.into_iter().collect()
+    for (candidate, answer, remark) in asked.join_all().await {
+        answers.insert(candidate, answer);
+        remarks.extend(remark);
+    }
+    remarks.sort_by(|a, b| a.path().cmp(b.path()));
+    (answers, remarks)
 }
 
-async fn ask(candidate: &Candidate, patience: Duration) -> Answer {
+/// Whether the same file will be worth the same next time. Where a library has gone somewhere else,
+/// or whatever kept it from running may have been mended, it is asked again.
+fn is_lasting(answer: &Answer) -> bool {
+    match answer {
+        Ok(interpreter) => interpreter.libraries.iter().all(|dir| dir.is_dir()),
+        Err(error) => matches!(error, ProbeError::TooOld { .. }),
+    }
+}
+
+fn question(candidate: &Candidate) -> &'static [&'static str] {
+    match candidate.language {
+        Language::Node => &["-e", ASK_NODE],
+        Language::Java => &["-XX:TieredStopAtLevel=1", "--version"],
+        // Isolated and without `site`: nothing of the user's runs.
+        _ => &["-I", "-S", "-c", ASK_PYTHON],
+    }
+}
+
+async fn ask(candidate: &Candidate, patience: Duration) -> Result<Vec<u8>, ProbeError> {
     let shown = candidate.path.display().to_string();
     let mut command = Command::new(&candidate.path);
-    match candidate.language {
-        Language::Node => command.args(["-e", ASK_NODE]),
-        Language::Java => command.args(["-XX:TieredStopAtLevel=1", "--version"]),
-        // Isolated and without `site`: nothing of the user's runs.
-        _ => command.args(["-I", "-S", "-c", ASK_PYTHON]),
-    };
+    command.args(question(candidate));
     let answer = match tokio::time::timeout(patience, run(command)).await {
         Ok(answer) => answer,
         Err(_) => return Err(ProbeError::TimedOut(shown)),
     };
-    let answer = answer.map_err(|e| ProbeError::Run { path: shown, reason: e.to_string() })?;
-    match candidate.language {
-        Language::Java => understand(candidate, &of_java(&candidate.path, &answer)),
-        _ => understand(candidate, &answer),
-    }
+    answer.map_err(|e| ProbeError::Run { path: shown, reason: e.to_string() })
 }
 
 /// `openjdk 17.0.15 2025-04-15` as the others say it. The first release of a Java is just `25`.
@@ -158,6 +190,13 @@ pub(super) async fn compile_all(pythons: Vec<PathBuf>, dir: &Path, patience: Dur
 
 /// Turns an answer into an interpreter, and looks whether its paths are there.
 fn understand(candidate: &Candidate, answer: &[u8]) -> Answer {
+    match candidate.language {
+        Language::Java => understand_fields(candidate, &of_java(&candidate.path, answer)),
+        _ => understand_fields(candidate, answer),
+    }
+}
+
+fn understand_fields(candidate: &Candidate, answer: &[u8]) -> Answer {
     let path = candidate.path.display().to_string();
     let wanted = super::interpreter::name(candidate.language);
     let garbled = || ProbeError::Answer { path: path.clone(), wanted };

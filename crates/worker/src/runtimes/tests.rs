@@ -1,6 +1,7 @@
 //! With installations made up of small scripts, and with this machine's own where it has some.
 
 use super::probe::{ProbeError, ask_all};
+use super::remembered::Remembered;
 use super::search::{Candidate, Places, candidates, named};
 use super::{
     BOOTSTRAPS, Client, Installed, Installer, MissingRuntime, Runtimes, Version, Wanted,
@@ -44,7 +45,7 @@ fn node(prefix: &Path, version: &str) -> PathBuf {
 async fn only(explicit: &[(&str, &Path)]) -> Runtimes {
     let explicit: BTreeMap<String, PathBuf> =
         explicit.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect();
-    Runtimes::discover_in(Places::default(), &explicit).await
+    Runtimes::discover_in(Places::default(), &explicit, None).await
 }
 
 #[test]
@@ -96,6 +97,47 @@ async fn an_interpreter_becomes_a_plan() {
         plan.argv(&|inside| PathBuf::from(inside), WANTED),
         ["/var/lang/bin/node", "/var/runtime/bootstrap.cjs"]
     );
+}
+
+/// How often a Python that counts was asked, after a discovery that keeps its answers.
+async fn asked(python: &Path, kept: &Path, count: &Path) -> usize {
+    let explicit = BTreeMap::from([("python3.12".to_owned(), python.to_owned())]);
+    let runtimes = Runtimes::discover_in(Places::default(), &explicit, Some(kept)).await;
+    let plan = runtimes.find("python3.12").unwrap();
+    assert_eq!(plan.interpreter(), Some(python));
+    fs::read_to_string(count).unwrap().lines().count()
+}
+
+#[tokio::test]
+async fn an_interpreter_is_asked_once_for_as_long_as_it_stays_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let (kept, count) = (root.join("kept.json"), root.join("count"));
+    let library = root.join("libraries");
+    fs::create_dir(&library).unwrap();
+    let answer = |version: &str| {
+        let (root, count) = (root.display(), count.display());
+        format!(
+            r"echo asked >> {count}; printf '{version}\0{root}/py\0{root}/py/bin/python3.12\0{root}/libraries/libx.so'"
+        )
+    };
+    let binary = root.join("py/bin/python3.12");
+    script(&binary, &answer("3.12.4"));
+    assert_eq!(asked(&binary, &kept, &count).await, 1);
+    assert_eq!(asked(&binary, &kept, &count).await, 1, "known from the first time");
+
+    fs::remove_file(&binary).unwrap();
+    script(&binary, &answer("3.12.10"));
+    assert_eq!(asked(&binary, &kept, &count).await, 2, "another file");
+    for damaged in [&b"{\"format\":1,\"answers\":[{"[..], b"", br#"{"format":9,"answers":[]}"#] {
+        let before = fs::read_to_string(&count).unwrap().lines().count();
+        fs::write(&kept, damaged).unwrap();
+        assert_eq!(asked(&binary, &kept, &count).await, before + 1);
+        assert_eq!(asked(&binary, &kept, &count).await, before + 1, "written anew");
+    }
+    let before = fs::read_to_string(&count).unwrap().lines().count();
+    fs::remove_dir(&library).unwrap();
+    assert_eq!(asked(&binary, &kept, &count).await, before + 1, "a library has gone");
 }
 
 #[tokio::test]
@@ -211,7 +253,8 @@ async fn whatever_an_executable_does_it_is_only_no_interpreter() {
         let path = dir.path().join(name);
         script(&path, body);
         let candidate = Candidate { language: Language::Python, path };
-        let mut answers = ask_all(vec![candidate.clone()], patience).await;
+        let nothing = Remembered::default();
+        let (mut answers, _) = ask_all(vec![candidate.clone()], patience, &nothing).await;
         answers.remove(&candidate).unwrap().unwrap_err()
     };
     assert!(matches!(ask("silent", "true", LONG).await, ProbeError::Answer { .. }));
@@ -266,7 +309,7 @@ fn version_managers_are_searched_and_their_shims_are_not() {
 /// What each interpreter of this machine claims has to be so.
 #[tokio::test]
 async fn the_machines_own_interpreters_run() {
-    let runtimes = Runtimes::discover(&BTreeMap::new()).await;
+    let runtimes = Runtimes::discover(&BTreeMap::new(), None).await;
     for listed in runtimes.listing() {
         let output = Command::new(&listed.path).arg("--version").output().unwrap();
         let version = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -57,7 +57,7 @@ impl Worker for FakeWorker {
         self.unpacked.lock().unwrap().remove(digest);
     }
 
-    fn can_run(&self, runtime: &str) -> Result<(), String> {
+    async fn can_run(&self, runtime: &str) -> Result<(), String> {
         match runtime {
             "ruby3.3" => Err("ruby is not installed".to_owned()),
             _ => Ok(()),
@@ -188,8 +188,8 @@ impl Worker for CutWorker {
         };
         let _ = self.1.step((), forget).await;
     }
-    fn can_run(&self, runtime: &str) -> Result<(), String> {
-        self.0.can_run(runtime)
+    async fn can_run(&self, runtime: &str) -> Result<(), String> {
+        self.0.can_run(runtime).await
     }
     fn can_run_images(&self) -> Result<(), String> {
         self.0.can_run_images()
