@@ -192,6 +192,39 @@ def test_a_role_that_does_not_trust_lambda_is_no_role_for_a_function(client, rol
     )
 
 
+def test_a_role_has_to_be_allowed_to_use_the_destinations_of_its_function(access, client, role, function):
+    sqs = aws.client(access, "sqs")
+    url = sqs.create_queue(QueueName=fresh_name("outcomes"))["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topic = aws.client(access, "sns").create_topic(Name=fresh_name("outcomes"))["TopicArn"]
+    heir = arn(function(SOURCE))
+    theirs = role(trust(Service="lambda.amazonaws.com"))
+    name = function(SOURCE, Role=theirs)
+
+    def put(destination):
+        client.put_function_event_invoke_config(
+            FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": destination}}
+        )
+
+    operations = {queue: "SendMessage", topic: "Publish", heir: "InvokeFunction"}
+    for destination, operation in operations.items():
+        with pytest.raises(client.exceptions.InvalidParameterValueException) as caught:
+            put(destination)
+        assert caught.value.response["Error"]["Message"] == (
+            f"The function's execution role does not have permissions to call {operation} on {destination}"
+        )
+    # The queue's own policy will do, and so will the role's.
+    its_own = {"Effect": "Allow", "Principal": {"AWS": theirs}, "Action": "sqs:SendMessage", "Resource": queue}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": document(its_own)})
+    put(queue)
+    allowed = [allow("sns:Publish", topic), allow("lambda:InvokeFunction", heir)]
+    iam = aws.client(access, "iam")
+    iam.put_role_policy(RoleName=theirs.rsplit("/", 1)[1], PolicyName="p", PolicyDocument=document(*allowed))
+    put(topic)
+    put(heir)
+    sqs.delete_queue(QueueUrl=url)
+
+
 def test_assume_role(access, user, role, function):
     name = function(SOURCE)
     who, theirs = user()

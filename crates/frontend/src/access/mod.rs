@@ -4,6 +4,7 @@
 //! All it reads is in memory. The owner of the server may do everything; so may everybody where the
 //! setting says so.
 
+pub mod destination;
 mod subject;
 
 use crate::Parts;

@@ -62,6 +62,31 @@ impl Iam {
         }
     }
 
+    /// Whether a role lets `function`, its session, do `on`: an action and a resource, whose policy
+    /// may allow it too. Of a role that is not here nobody knows, and it is taken to be right.
+    pub fn role_may(
+        &self,
+        (role_arn, function): (&str, &str),
+        on: (&str, &str),
+        policy: Option<Document>,
+    ) -> bool {
+        let (Some(role), Some((_, name))) = (self.role(role_arn), role_arn.split_once(":role"))
+        else {
+            return true;
+        };
+        let session = Who::Role {
+            name: name.into(),
+            id: Some(role.id),
+            session: function.into(),
+            function: None,
+        };
+        let caller = Caller::new(&self.account, session);
+        let (principal, context) = (caller.principal(), Context::default());
+        let (action, resource) = on;
+        let question = Question { principal: &principal, action, resource, context: &context };
+        self.verdict(&caller, policy, &question) == Verdict::Allowed
+    }
+
     /// Whether `caller` may take on a role: its trust policy names them, or names their account and
     /// their own policies allow it.
     pub fn trusts(&self, caller: &Caller, role_arn: &str, context: &Context) -> Trust {

@@ -4,10 +4,12 @@
 use super::documents::{self, EVENT_INVOKE, Whose};
 use super::settings::invalid;
 use super::{function_ref, keep_given};
+use crate::access;
 use crate::api::Request;
-use lamplight_model::FunctionRef;
+use lamplight_model::{FunctionRecord, FunctionRef};
 use lamplight_wire::{ApiError, Output};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const LIMITS: [&str; 2] = ["MaximumRetryAttempts", "MaximumEventAgeInSeconds"];
 
@@ -50,10 +52,17 @@ async fn write(request: &Request<'_>, merge: bool) -> Result<Output, ApiError> {
         ));
     }
     let function = function_ref(request)?;
-    require(request, &function)?;
+    let record = require(request, &function)?;
     let destinations = request.input.get("DestinationConfig").filter(|value| !value.is_null());
     let destinations =
         destinations.map(|config| checked(request, &function, config)).transpose()?;
+    for side in ["OnSuccess", "OnFailure"] {
+        let named = destinations.as_ref().and_then(|shown| shown[side]["Destination"].as_str());
+        if let Some(arn) = named {
+            let asks = (&*function.function.name, &*record.settings.role);
+            access::destination::check(request.parts, request.scope, asks, arn)?;
+        }
+    }
     let arn = function.function.qualified(&function.qualifier_or_latest());
     let now = request.parts.env.clock.now().millis() as f64 / 1000.0;
     let key = documents::of_qualifier(EVENT_INVOKE, &function);
@@ -74,11 +83,9 @@ async fn write(request: &Request<'_>, merge: bool) -> Result<Output, ApiError> {
     Output::of(&*written.await?.body)
 }
 
-fn require(request: &Request<'_>, function: &FunctionRef) -> Result<(), ApiError> {
-    match request.parts.catalog.get(function) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(ApiError::new("ResourceNotFoundException", "The function doesn't exist.")),
-    }
+fn require(request: &Request<'_>, function: &FunctionRef) -> Result<Arc<FunctionRecord>, ApiError> {
+    let missing = |_| ApiError::new("ResourceNotFoundException", "The function doesn't exist.");
+    request.parts.catalog.get(function).map_err(missing)
 }
 
 fn missing(function: &FunctionRef) -> ApiError {
