@@ -58,7 +58,8 @@ def permission(number):
 
 
 def mapping(function, queue):
-    return {"FunctionName": function, "EventSourceArn": f"arn:aws:sqs:us-east-1:{aws.ACCOUNT}:{queue}"}
+    source = f"arn:aws:kinesis:us-east-1:{aws.ACCOUNT}:stream/{queue}"
+    return {"FunctionName": function, "EventSourceArn": source, "StartingPosition": "LATEST"}
 
 
 class Client:

@@ -353,7 +353,8 @@ def test_each_qualifier_has_its_event_invoke_configuration(client, aliased):
         )  # fmt: skip
 
 
-def test_versions_and_aliases_of_mappings_and_tags(client, aliased):
+def test_versions_and_aliases_of_mappings_and_tags(access, client, aliased):
+    aws.client(access, "sqs").create_queue(QueueName=f"of-{aliased}")
     source = f"arn:aws:sqs:us-east-1:{aws.ACCOUNT}:of-{aliased}"
     for qualifier in ("1", "live"):
         mapping = client.create_event_source_mapping(FunctionName=f"{aliased}:{qualifier}", EventSourceArn=source)

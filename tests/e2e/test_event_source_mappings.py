@@ -15,8 +15,19 @@ NO_RESOURCE = ("The resource you requested does not exist.", 404)
 _numbers = itertools.count(1)
 
 
-def queue():
-    return f"arn:aws:sqs:us-east-1:{aws.ACCOUNT}:queue-{next(_numbers)}"
+@pytest.fixture(scope="module")
+def queue(access):
+    """A maker of queues: `queue()` gives the ARN of a new one."""
+    sqs, made = aws.client(access, "sqs"), []
+
+    def make():
+        name = f"queue-{next(_numbers)}"
+        made.append(sqs.create_queue(QueueName=name)["QueueUrl"])
+        return f"arn:aws:sqs:us-east-1:{aws.ACCOUNT}:{name}"
+
+    yield make
+    for url in made:
+        sqs.delete_queue(QueueUrl=url)
 
 
 def stream():
@@ -70,7 +81,7 @@ def refuse(client, name, **settings):
     return refused(client, "InvalidParameterValueException", "create_event_source_mapping", **{"FunctionName": name, **settings})
 
 
-def test_defaults_of_a_queue(client, name, mapping):
+def test_defaults_of_a_queue(client, name, mapping, queue):
     source = queue()
     created = mapping(EventSourceArn=source)
     uuid = created["UUID"]
@@ -183,7 +194,7 @@ def test_life(client, name, mapping):
         assert refused(client, "ResourceNotFoundException", f"{operation}_event_source_mapping", UUID=uuid) == NO_RESOURCE
 
 
-def test_duplicates(client, name, mapping):
+def test_duplicates(client, name, mapping, queue):
     for source, text in (
         (queue(), 'An event source mapping with SQS arn (" {0} ") and function (" {1} ") already exists. '),
         (stream(), 'The event source arn (" {0} ") and function (" {1} ") provided mapping already exists. '),
@@ -196,7 +207,7 @@ def test_duplicates(client, name, mapping):
         )  # fmt: skip
 
 
-def test_listings(client, name, function, mapping):
+def test_listings(client, name, function, mapping, queue):
     other = function(HELLO)
     source = queue()
     first, second = mapping(EventSourceArn=source)["UUID"], mapping(EventSourceArn=source, FunctionName=other)["UUID"]
@@ -212,14 +223,14 @@ def test_listings(client, name, function, mapping):
     assert listed() >= {first, second}
 
 
-def test_a_mapping_outlives_its_function(client, function, mapping):
+def test_a_mapping_outlives_its_function(client, function, mapping, queue):
     name = function(HELLO)
     uuid = mapping(EventSourceArn=queue(), FunctionName=name)["UUID"]
     client.delete_function(FunctionName=name)
     assert client.get_event_source_mapping(UUID=uuid)["State"] == "Enabled"
 
 
-def test_refusals(client, name):
+def test_refusals(client, name, queue):
     source = queue()
     assert refuse(client, name) == ("Unrecognized event source.", 400)
     assert refuse(client, name, EventSourceArn="arn:aws:iam:us-east-1:000000000000:x")[0] == "Unrecognized event source."
@@ -235,6 +246,10 @@ def test_refusals(client, name):
     assert refuse(client, name, EventSourceArn=source + ".fifo", BatchSize=11, MaximumBatchingWindowInSeconds=1)[1] == 400
     assert refuse(client, name, EventSourceArn=stream()) == (
         "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null.", 400
+    )  # fmt: skip
+    assert refuse(client, name, EventSourceArn=source + "-gone") == (
+        "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. "
+        "SQS Error Message: The specified queue does not exist.", 400
     )  # fmt: skip
     where = table()
     assert refuse(client, name, EventSourceArn=where, StartingPosition="AT_TIMESTAMP", StartingPositionTimestamp=1) == (
@@ -253,7 +268,7 @@ def test_refusals(client, name):
     assert client.list_event_source_mappings(EventSourceArn=source)["EventSourceMappings"] == []
 
 
-def test_an_update_is_checked_like_a_creation(client, mapping):
+def test_an_update_is_checked_like_a_creation(client, mapping, queue):
     uuid = mapping(EventSourceArn=queue())["UUID"]
     for wrong in ({"BatchSize": 11}, {"ParallelizationFactor": 2}, {"FunctionName": "doesnotexist"},
                   {"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}}):  # fmt: skip
@@ -265,7 +280,8 @@ def test_a_crash_leaves_no_mapping_in_transition(own_server):
     server = own_server()
     client = aws.client(server.access())
     name = deploy(client, HELLO)
-    uuids = [client.create_event_source_mapping(FunctionName=name, EventSourceArn=queue())["UUID"] for _ in range(5)]
+    source = {"FunctionName": name, "StartingPosition": "LATEST"}
+    uuids = [client.create_event_source_mapping(**source, EventSourceArn=stream())["UUID"] for _ in range(5)]
     server.kill()
     server.start()
     client = aws.client(server.access())

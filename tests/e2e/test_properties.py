@@ -59,6 +59,7 @@ class World:
                 Publish=True, DurableConfig={"ExecutionTimeout": 60},
             )  # fmt: skip
             self.tried(self.client.create_alias, FunctionName=name, Name="live", FunctionVersion="1")
+        self.tried(self.server.client("sqs").create_queue, QueueName="q")
         self.tried(
             self.client.create_event_source_mapping, FunctionName="lamp",
             EventSourceArn=f"arn:aws:sqs:us-east-1:{aws.ACCOUNT}:q",

@@ -39,6 +39,7 @@ class World:
     def __init__(self, server):
         self.server = server
         self.lambda_, self.iam, self.logs = (server.client(one) for one in ("lambda", "iam", "logs"))
+        self.sqs = server.client("sqs")
         self.functions()
         self.belongings()
         self.others()
@@ -74,6 +75,7 @@ class World:
             client.create_function_url_config(**alias, AuthType="NONE")
             client.put_function_event_invoke_config(**alias, MaximumRetryAttempts=1)
             client.put_provisioned_concurrency_config(**alias, ProvisionedConcurrentExecutions=1)
+            self.sqs.create_queue(QueueName=f"q{number}")
             client.create_event_source_mapping(
                 FunctionName=self.name, EventSourceArn=f"arn:aws:sqs:us-east-1:{aws.ACCOUNT}:q{number}"
             )

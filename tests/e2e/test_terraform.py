@@ -95,8 +95,9 @@ def test_function_with_versions(client, function):
     assert twice(lambda: read_function(client, name))[1] == "1"
 
 
-def test_event_source_mapping(client, resource):
+def test_event_source_mapping(access, client, resource):
     name, _ = resource
+    aws.client(access, "sqs").create_queue(QueueName=name)
     uuid = client.create_event_source_mapping(
         FunctionName=name, EventSourceArn=f"{QUEUE}:{name}", Enabled=True, BatchSize=5, Tags={"a": "b"},
         ScalingConfig={"MaximumConcurrency": 3},

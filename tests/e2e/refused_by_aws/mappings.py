@@ -10,6 +10,12 @@ STREAM = f"arn:aws:kinesis:us-east-1:{aws.ACCOUNT}:stream/refused-stream"
 QUEUE = f"arn:aws:sqs:us-east-1:{aws.ACCOUNT}:refused-queue"
 
 
+def _make_queue(w):
+    sqs = aws.client(w.access, "sqs")
+    url = sqs.create_queue(QueueName="refused-queue")["QueueUrl"]
+    w.undo.append(lambda: sqs.delete_queue(QueueUrl=url))
+
+
 def mappings(w):
     for name in ("refused-table", "refused-stream", "refused-queue"):
         w.known(name)
@@ -18,6 +24,8 @@ def mappings(w):
         return w.ask("create_event_source_mapping", FunctionName=function, **settings)
 
     yield create()
+    yield create(EventSourceArn=QUEUE + "-gone")
+    _make_queue(w)
     yield create("doesnotexist", EventSourceArn=QUEUE)
     yield create(EventSourceArn=QUEUE, DestinationConfig={"OnSuccess": {"Destination": QUEUE}})
     yield create(EventSourceArn=QUEUE, BatchSize=11)
@@ -41,6 +49,7 @@ def mappings_that_are_there_already(w):
     def ask(source):
         return w.ask("create_event_source_mapping", FunctionName=w.name, **source)
 
+    _make_queue(w)
     yield ask({**kafka, **server})
     for source, again in (
         ({"EventSourceArn": QUEUE}, [{}]),

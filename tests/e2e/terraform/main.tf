@@ -216,9 +216,13 @@ resource "aws_lambda_function_url" "alias" {
   authorization_type = "AWS_IAM"
 }
 
+resource "aws_sqs_queue" "lamp" {
+  name = "lamp"
+}
+
 resource "aws_lambda_event_source_mapping" "queue" {
   function_name                      = aws_lambda_function.lamp.arn
-  event_source_arn                   = "${local.queue}:lamp"
+  event_source_arn                   = aws_sqs_queue.lamp.arn
   enabled                            = !var.changed
   batch_size                         = var.changed ? 6 : 5
   maximum_batching_window_in_seconds = 1

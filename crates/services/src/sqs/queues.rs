@@ -72,6 +72,11 @@ impl Sqs {
         names.filter_map(|name| self.find(scope, &name)).collect()
     }
 
+    /// Whether the queue of an ARN is here.
+    pub fn has(&self, scope: &Scope, arn: &str) -> bool {
+        self.find_arn(scope, arn).is_some()
+    }
+
     /// The text of a queue's policy.
     pub fn policy(&self, scope: &Scope, url: &str) -> Option<String> {
         let found = self.find(scope, &QueueName::of_url(url, scope)?)?;

@@ -1,6 +1,6 @@
 //! Event source mappings: created, changed, shown and deleted, in their states.
 //!
-//! Nothing polls the sources yet. A mapping goes through its states all the same, because the
+//! Nothing polls the sources yet; of queues it is known whether they are there. A mapping goes through its states all the same, because the
 //! tools wait for them: a change answers with the state that it began, and a nudge brings the
 //! mapping to rest. Who looks at a mapping nudges it too, so one that a crash left in transition
 //! goes on when it is next looked at.
@@ -34,6 +34,7 @@ pub async fn create(request: &Request<'_>) -> Result<Output, ApiError> {
     source.check(&config, input)?;
     let function = existing(request)?;
     let tags = tags::given(input)?;
+    find(request, source)?;
     let scope = request.scope;
     let enabled = input.get("Enabled").and_then(Value::as_bool).unwrap_or(true);
     let own = [
@@ -144,6 +145,21 @@ fn existing(request: &Request<'_>) -> Result<FunctionRef, ApiError> {
         Ok(_) => Ok(function),
         // AWS: here it is the parameter that is wrong.
         Err(_) => Err(super::settings::invalid("Function does not exist")),
+    }
+}
+
+/// Looks whether the source of a new mapping is there, where it is of a service of this server.
+fn find(request: &Request<'_>, source: Source) -> Result<(), ApiError> {
+    let arn = text(request.input, "EventSourceArn").unwrap_or_default();
+    match source {
+        Source::Sqs { .. } if !request.parts.sqs.has(request.scope, &arn) => {
+            Err(super::settings::invalid(
+                "Error occurred while ReceiveMessage. SQS Error Code: \
+                 AWS.SimpleQueueService.NonExistentQueue. SQS Error Message: The specified queue \
+                 does not exist.",
+            ))
+        }
+        _ => Ok(()),
     }
 }
 
