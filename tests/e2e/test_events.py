@@ -141,6 +141,7 @@ def test_what_is_refused_is_not_stored(lamp, tells):
 
 
 def test_a_long_event_does_not_hold_up_another_function(lamp, observer, tells):
+    """L2: events of one function wait, and another's go on."""
     slow = deploy(lamp, TELLS, Timeout=60)
     for _ in range(30):
         send(lamp, slow, {"sleep": 1})
@@ -357,20 +358,26 @@ def test_a_destination_that_refuses_is_waited_for(soon, lamp):
     assert json.loads(receive(sqs, url)["Body"])["requestContext"]["requestId"] == request_id
 
 
-def test_what_no_service_here_takes_is_kept_until_it_is_dropped(soon, lamp):
+@pytest.mark.parametrize(
+    "side, destination, service",
+    [("OnSuccess", "arn:aws:events:us-east-1:000000000000:event-bus/default", "EventBridge"),
+     ("OnFailure", "arn:aws:s3:::outcomes", "S3")],
+)  # fmt: skip
+def test_what_no_service_here_takes_is_kept_until_it_is_dropped(soon, lamp, side, destination, service):
     """F5: for ever impossible is parked, not lost."""
-    name, bus = deploy(lamp, TELLS), "arn:aws:events:us-east-1:000000000000:event-bus/default"
+    name = deploy(lamp, TELLS)
     lamp.put_function_event_invoke_config(
-        FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": bus}}
+        FunctionName=name, MaximumRetryAttempts=0, DestinationConfig={side: {"Destination": destination}}
     )
-    request_id = send(lamp, name)
+    request_id = send(lamp, name, {"fail": service} if side == "OnFailure" else {})
     ended(soon, request_id)
 
     def parked():
         known = desk(soon, "list", "delivering")
         return [one for one in known if one["RequestId"] == request_id and one["Parked"]]
 
-    wait_until(parked, "a delivery that is parked")
+    [kept] = wait_until(parked, "a delivery that is parked")
+    assert kept["Destination"] == destination and f"{service} is not served here" in kept["Refusal"]
     desk(soon, "drop", request_id)
     assert parked() == []
     desk(soon, "drop", request_id, fails=True)

@@ -32,11 +32,20 @@ impl Destinations for Routes {
         let service = delivery.destination.split(':').nth(2).unwrap_or_default();
         match self.0.get(service) {
             Some(destinations) => destinations.deliver(delivery).await,
-            None => Err(DeliveryError::Impossible(format!(
-                "this server cannot reach destinations of the service \"{service}\" yet"
-            ))),
+            None => Err(DeliveryError::Impossible(absent(service))),
         }
     }
+}
+
+fn absent(service: &str) -> String {
+    let name = match service {
+        "events" => "EventBridge",
+        "s3" => "S3",
+        other => other,
+    };
+    format!(
+        "{name} is not served here yet: the outcome is kept until it is dropped or its time is up"
+    )
 }
 
 /// Functions: they get the record as an event.
