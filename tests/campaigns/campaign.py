@@ -33,6 +33,7 @@ class Campaign:
         parser.add_argument(
             "--strict", action="store_true", help="the machine is quiet: hold bars of time as they are"
         )
+        parser.add_argument("--markdown", action="store_true", help="print a table for a page of docs/")
         self.arguments = parser.parse_args()
         self.name, self.what = name, what
         self.size = sizes[self.arguments.size]
@@ -90,6 +91,12 @@ class Campaign:
             f"{now}, commit {commit}, size {self.arguments.size}, seed {self.arguments.seed}, "
             f"{os.cpu_count()} processors, {time.monotonic() - self.began:.0f} s{planted}"
         )
+        if self.arguments.markdown:
+            print("\n| figure | value | bar |\n|---|---|---|")
+            for figure, value, limit, held in self.rows:
+                bar = "" if limit is None else f"{limit[0]} {_text(limit[1])}{'' if held else ', broken'}"
+                print(f"| {figure} | {_text(value)} | {bar} |")
+            return
         for figure, value, limit, held in self.rows:
             mark = "" if limit is None else "ok" if held else "BROKEN"
             bar = "" if limit is None else f"{limit[0]} {_text(limit[1])}"

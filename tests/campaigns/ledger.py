@@ -17,13 +17,13 @@ import tempfile
 import threading
 
 # Runs without isolation, so that it can write to a file of the host. A line is one write: it is
-# there whole or not at all, whoever is killed.
+# there whole or not at all, whoever is killed. It says which event began, and when.
 WRITES = """
 import os, time
 
 def handler(event, context):
     ledger = os.open(event["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(ledger, (context.aws_request_id + "\\n").encode())
+    os.write(ledger, f"{context.aws_request_id} {time.time()}\\n".encode())
     os.close(ledger)
     time.sleep(event.get("sleep", 0))
     if event.get("fail"):
@@ -46,9 +46,14 @@ class Ledger:
     def sender(self):
         return Sender(self)
 
+    def begun(self):
+        """[(request id, when)] of every start of a function, in order."""
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        starts = (line.split() for line in lines)
+        return [(request_id, float(when)) for request_id, when in starts]
+
     def starts(self):
-        lines = self.path.read_text().split() if self.path.exists() else []
-        return collections.Counter(lines)
+        return collections.Counter(request_id for request_id, _ in self.begun())
 
     def _promise(self, request_id):
         with self._lock:
@@ -63,13 +68,20 @@ class Ledger:
 
     @contextlib.contextmanager
     def _store(self):
-        """A copy of the store's files: to look at them changes nothing."""
-        with tempfile.TemporaryDirectory() as copy:
-            for name in ("state.db", "state.db-wal"):
-                source = self.server.data_dir / name
-                if source.exists():
-                    shutil.copy(source, copy)
-            yield sqlite3.connect(pathlib.Path(copy) / "state.db")
+        """The store's files under other names: to look at them changes nothing. Of the database,
+        which grows with the campaign, no copy is made where that can be; its log is short."""
+        with tempfile.TemporaryDirectory() as beside:
+            beside = pathlib.Path(beside)
+            database = self.server.data_dir / "state.db"
+            try:
+                os.link(database, beside / "state.db")
+            except OSError:  # Another file system.
+                shutil.copy(database, beside)
+            if (log := self.server.data_dir / "state.db-wal").exists():
+                shutil.copy(log, beside)
+            store = sqlite3.connect(f"file:{beside}/state.db?mode=ro", uri=True)
+            with contextlib.closing(store):
+                yield store
 
     def leased(self):
         """Leases of events, while the server is dead."""

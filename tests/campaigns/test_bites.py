@@ -23,6 +23,7 @@ PLANTED = [
     ("c8", "no-request-timeout", "slow sockets still open"),
     ("c9", "follow-dots", "files outside"),
     ("c10", "allow-rare-sockets", "deviations"),
+    ("c11", "one-lane", "events that began before it"),
     ("c16", "merge-lines", "lines that are not events of their own"),
 ]
 

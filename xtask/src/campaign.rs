@@ -1,5 +1,5 @@
 //! Starts a campaign of tests/campaigns: `cargo xtask campaign c7 [--size pr|night] [--seed N]
-//! [--sabotage BUG] [--strict]`, or `all` for one after the other.
+//! [--sabotage BUG] [--strict] [--markdown]`, or `all` for one after the other.
 //!
 //! The campaigns themselves are Python, on the harness of the scenarios. Here is what has to be built
 //! for one: with `--sabotage`, a server that can fail on purpose, kept where nobody takes it for the
@@ -21,6 +21,7 @@ const CAMPAIGNS: [(&str, &str); 10] = [
     ("c8", "c8_http.py"),
     ("c9", "c9_packages.py"),
     ("c10", "c10_escape.py"),
+    ("c11", "c11_overload.py"),
     ("c16", "c16_logs.py"),
 ];
 

@@ -46,6 +46,7 @@ pub const BUGS: &[(&str, &str)] = &[
     ("early-answer", "an event is answered before it is stored"),
     ("skip-sync", "changes are answered once the kernel has them, before they are synced"),
     ("skip-directory-sync", "names of the store's files are not synced"),
+    ("one-lane", "the events of all functions wait in one line"),
     ("forget-reclaim", "what an earlier run had leased is not taken back at the start"),
 ];
 

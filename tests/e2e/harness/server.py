@@ -78,6 +78,11 @@ class Server:
     def pid(self):
         return self.process.pid
 
+    def memory(self):
+        """What of it is in memory, bytes."""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
     @property
     def port(self):
         return urllib.parse.urlsplit(self.endpoint).port

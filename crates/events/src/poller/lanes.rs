@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_take_turns() {
+    fn l2_lanes_take_turns() {
         let mut lanes = lanes(6, 2);
         for name in ["a", "b", "c", "d"] {
             lanes.hint(&key(name), at(0), at(0));
