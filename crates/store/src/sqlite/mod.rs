@@ -11,6 +11,7 @@ mod log;
 mod queue;
 mod reader;
 mod record;
+mod room;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -66,8 +67,8 @@ impl Sqlite {
         let readers = Readers::start(&path)?;
         let (requests, queue) = mpsc::channel(WRITE_QUEUE);
         let (failed, failure) = watch::channel(None);
-        let writer =
-            Writer::new(connection, Arc::clone(&env.clock)).map_err(sqlite("read the end of"))?;
+        let writer = Writer::new(connection, &path, Arc::clone(&env.clock))
+            .map_err(sqlite("read the end of"))?;
         let writer = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(queue, &failed))

@@ -5,9 +5,11 @@
 //! the conflict may be with a neighbour in the same group.
 
 use super::record;
+use super::room::Room;
 use crate::{Key, Op, Rev, StoreError};
 use lamplight_env::{Clock, faults};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,9 +17,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// Transactions that share a COMMIT.
 const GROUP_MAX: usize = 256;
 /// How much is written between checkpoints, bytes, roughly.
-const CHECKPOINT_EVERY: usize = 4 * 1024 * 1024;
+const CHECKPOINT_EVERY: usize = 8 * 1024 * 1024;
 /// A row and its index entries dirty about this many bytes of pages.
 const OP_OVERHEAD: usize = 4096;
+/// And every COMMIT so many more: pages that a single row does not fill.
+const COMMIT_OVERHEAD: usize = 12 * 1024;
 
 /// Waits for the writer.
 pub(super) enum Request {
@@ -89,7 +93,9 @@ pub(super) struct Writer {
     rev: Rev,
     trimmed_at: Rev,
     pub retention: Retention,
+    /// Bytes in the log since it began at its front, roughly.
     unfolded: usize,
+    room: Room,
 }
 
 /// What an error of SQLite means for the server.
@@ -146,14 +152,19 @@ fn failed_sync(error: std::io::Error) -> rusqlite::Error {
 type Group = Vec<Box<dyn Work>>;
 
 impl Writer {
-    pub fn new(connection: Connection, clock: Arc<dyn Clock>) -> rusqlite::Result<Self> {
+    pub fn new(
+        connection: Connection,
+        path: &Path,
+        clock: Arc<dyn Clock>,
+    ) -> rusqlite::Result<Self> {
         // The newest entry is never trimmed.
         let last: Option<i64> =
             connection.query_row("SELECT max(rev) FROM changelog", [], |row| row.get(0))?;
         let rev = Rev(last.unwrap_or(0));
         let retention =
             Retention { age: Duration::from_secs(24 * 3600), rows: 100_000, every: 1_000 };
-        Ok(Self { connection, clock, rev, trimmed_at: Rev(0), retention, unfolded: 0 })
+        let room = Room::of(path);
+        Ok(Self { connection, clock, rev, trimmed_at: Rev(0), retention, unfolded: 0, room })
     }
 
     /// Until the queue is closed and empty, or the device fails.
@@ -174,6 +185,7 @@ impl Writer {
                 next = (group.len() < GROUP_MAX).then(|| queue.try_recv().ok()).flatten();
             }
             let fate = self.commit(group);
+            self.unfolded += COMMIT_OVERHEAD;
             if let Err(reason) = fate.and_then(|()| self.fold_if_due()) {
                 tracing::error!(%reason, "the store has failed; the server has to be restarted");
                 // Whoever waits in the queue is told so when it is dropped.
@@ -182,6 +194,7 @@ impl Writer {
                 std::mem::forget(self.connection);
                 return;
             }
+            self.room.keep_ahead(self.unfolded as u64);
         }
     }
 
