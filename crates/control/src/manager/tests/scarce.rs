@@ -55,7 +55,7 @@ impl Worker for Scarce {
 
     async fn forget(&self, _: &str) {}
 
-    fn can_run(&self, _: &str) -> Result<(), String> {
+    async fn can_run(&self, _: &str) -> Result<(), String> {
         Ok(())
     }
 
