@@ -10,7 +10,8 @@
 //! file. SQLite takes what is behind the last transaction for nothing, whatever it is.
 
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Room that there has to be for what comes next, bytes.
@@ -55,10 +56,9 @@ impl Room {
 }
 
 fn lengthen(log: &Path) -> io::Result<u64> {
-    let mut file = File::options().write(true).open(log)?;
-    file.seek(SeekFrom::End(0))?;
+    let file = File::options().write(true).open(log)?;
     // Holes would be filled with each transaction, which is no better than a longer file.
-    file.write_all(&vec![0; PART])?;
+    file.write_all_at(&vec![0; PART], file.metadata()?.len())?;
     file.sync_all()?;
     Ok(file.metadata()?.len())
 }
