@@ -110,5 +110,7 @@ def test_zygotes_end_with_their_server(warm):
     server, _ = warm
     found = zygotes(server)
     assert len(found) == 1
-    server.kill()
+    footprint = server.kill()
     wait_until(lambda: not any(leftovers.state(pid) not in (None, "Z") for pid in found), "they are gone")
+    server.start()
+    leftovers.nothing_left(footprint.before_restart())
