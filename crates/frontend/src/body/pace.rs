@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
-use std::pin::Pin;
 use std::time::Duration;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, timeout_at};
 
 /// A sender that is silent for this long is given up.
 const IDLE: Duration = Duration::from_secs(30);
@@ -23,30 +22,28 @@ pub enum Lost {
 
 pub struct Paced<B> {
     body: B,
-    late: Pin<Box<Sleep>>,
+    /// When it has been too slow on the whole.
+    late: Instant,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Paced<B> {
     pub fn new(body: B) -> Self {
-        Self { body, late: Box::pin(sleep(GRACE)) }
+        Self { body, late: Instant::now() + GRACE }
     }
 
     /// The next piece; `None` after the last one.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Lost> {
         loop {
-            let frame = tokio::select! {
-                biased;
-                frame = timeout(IDLE, self.body.frame()) => frame.map_err(|_| Lost::Slow)?,
-                () = &mut self.late => return Err(Lost::Slow),
-            };
-            let Some(frame) = frame else { return Ok(None) };
+            let patience = self.late.min(Instant::now() + IDLE);
+            // What is here already is taken without a timer.
+            let frame = timeout_at(patience, self.body.frame()).await;
+            let Some(frame) = frame.map_err(|_| Lost::Slow)? else { return Ok(None) };
             // Trailers say nothing to anybody here.
             let Ok(data) = frame.map_err(|_| Lost::Broken)?.into_data() else { continue };
             let earned = Duration::from_secs(1)
                 .saturating_mul(u32::try_from(data.len()).unwrap_or(u32::MAX))
                 / RATE;
-            let late = self.late.deadline() + earned;
-            self.late.as_mut().reset(late);
+            self.late += earned;
             return Ok(Some(data));
         }
     }

@@ -7,6 +7,7 @@
 //! what matters here is that SDKs pass it on as it is.
 
 use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
 
 /// AWS: a function that is called more often in one chain is taken for a loop.
 pub const HOPS: u32 = 16;
@@ -20,18 +21,26 @@ pub fn extend(trace_id: &str, function: &str) -> (String, u32) {
     for part in trace_id.split(';').filter(|part| !part.is_empty()) {
         match part.strip_prefix("Lineage=") {
             Some(lineage) => entries.extend(lineage.split('|').filter_map(entry)),
-            None => rest.push(part.to_owned()),
+            None => rest.push(part),
         }
     }
-    let hash = format!("{:.8}", format!("{:x}", Sha256::digest(function)));
+    let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(function).into();
+    let hash = format!("{:08x}", u32::from_be_bytes([a, b, c, d]));
     let found = entries.iter().position(|(known, _)| *known == hash);
     let hops = found.map_or(0, |at| entries.remove(at).1).saturating_add(1);
     entries.push((&hash, hops));
     let forgotten = entries.len().saturating_sub(FUNCTIONS);
-    let kept: Vec<String> =
-        entries.iter().skip(forgotten).map(|(hash, count)| format!("1:{hash}:{count}")).collect();
-    rest.push(format!("Lineage={}", kept.join("|")));
-    (rest.join(";"), hops)
+    let mut extended = String::with_capacity(trace_id.len() + 32);
+    for part in rest {
+        extended.push_str(part);
+        extended.push(';');
+    }
+    extended.push_str("Lineage=");
+    for (at, (hash, count)) in entries.iter().skip(forgotten).enumerate() {
+        let between = if at == 0 { "" } else { "|" };
+        let _ = write!(extended, "{between}1:{hash}:{count}");
+    }
+    (extended, hops)
 }
 
 /// The trace id of a call that `function` makes while it is called with `own`. The one that it gave

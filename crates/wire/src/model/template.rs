@@ -2,6 +2,8 @@
 
 #[derive(Debug, Default)]
 pub struct UriTemplate {
+    /// The path up to the first label: most templates are not meant, and this says so soonest.
+    prefix: String,
     pub segments: Vec<Segment>,
     /// Literal query parameters that tell operations on the same path apart.
     pub query: Vec<(String, String)>,
@@ -21,8 +23,14 @@ impl UriTemplate {
         let (path, query) = text.split_once('?').unwrap_or((text, ""));
         let segments = path.split('/').filter(|segment| !segment.is_empty());
         let query = query.split('&').filter(|pair| !pair.is_empty());
+        let segments: Vec<Segment> = segments.map(Segment::parse).collect();
+        let literals = segments.iter().map_while(|segment| match segment {
+            Segment::Literal(literal) => Some(format!("/{literal}")),
+            _ => None,
+        });
         Self {
-            segments: segments.map(Segment::parse).collect(),
+            prefix: literals.collect(),
+            segments,
             query: query
                 .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -34,6 +42,9 @@ impl UriTemplate {
     /// the end does not matter. A label is never empty, `.` or `..`: a signature covers the path
     /// with those resolved, so they must not select another operation.
     pub fn capture<'t, 'p>(&'t self, path: &'p str) -> Option<Vec<(&'t str, &'p str)>> {
+        if !path.starts_with(&self.prefix) {
+            return None;
+        }
         let path = path.strip_prefix('/')?;
         let mut rest = Some(path.strip_suffix('/').unwrap_or(path)).filter(|path| !path.is_empty());
         let mut labels = Vec::new();

@@ -122,7 +122,22 @@ impl Canonical<'_> {
 
 /// The names in a list of signed headers, whose semicolons a presigned URL writes `%3B`.
 pub(super) fn names(list: &str) -> impl Iterator<Item = &str> {
-    list.split(';').flat_map(|part| part.split("%3B")).flat_map(|part| part.split("%3b"))
+    let mut rest = Some(list);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = |(at, byte): (usize, u8)| match byte {
+            b';' => Some((at, 1)),
+            b'%' => text.get(at..at + 3)?.eq_ignore_ascii_case("%3b").then_some((at, 3)),
+            _ => None,
+        };
+        match text.bytes().enumerate().find_map(end) {
+            Some((at, width)) => {
+                rest = text.get(at + width..);
+                text.get(..at)
+            }
+            None => rest.take(),
+        }
+    })
 }
 
 fn fold(value: &[u8], out: &mut Vec<u8>) {

@@ -298,10 +298,12 @@ fn elements(credential: &str) -> Option<[&str; 5]> {
     let mut rest = Some(credential);
     for slot in &mut elements {
         let text = rest?;
-        let plain = text.find('/').map(|at| (at, 1));
-        let encoded = text.find("%2F").or_else(|| text.find("%2f")).map(|at| (at, 3));
-        let cut = [plain, encoded].into_iter().flatten().min();
-        (*slot, rest) = match cut {
+        let slash = |(at, byte): (usize, u8)| match byte {
+            b'/' => Some((at, 1)),
+            b'%' => text.get(at..at + 3)?.eq_ignore_ascii_case("%2f").then_some((at, 3)),
+            _ => None,
+        };
+        (*slot, rest) = match text.bytes().enumerate().find_map(slash) {
             Some((at, width)) => (text.get(..at)?, text.get(at + width..)),
             None => (text, None),
         };
