@@ -3,7 +3,8 @@
 //! `push` never waits: it takes a short lock, and beyond [`ROOM`] it drops and counts. One task
 //! writes what has gathered, one syncs twice a second, one frees space. Whoever cannot wait for the
 //! writer (`settle`) writes what little there is in its place: a write to the page cache is over
-//! sooner than another thread is awake. After the stop signal the writer ends, and the lines of calls
+//! sooner than another thread is awake. So the writer is not woken for each call: it is told once
+//! that there is something, and comes when it has waited for more. After the stop signal the writer ends, and the lines of calls
 //! that still finish are written by `push` itself.
 
 use super::store::{Batch, Group, LogsError, Settings, Store};
@@ -20,8 +21,11 @@ const ROOM: usize = 32 * 1024 * 1024;
 /// What an event, and what a batch of them, costs beside its texts.
 const EVENT: usize = 64;
 const BATCH: usize = 160;
-/// How long events gather before the writer takes them.
-const GATHER: Duration = Duration::from_millis(2);
+/// How long events gather before the writer takes them, where nobody asks for them before: calls
+/// that end and readers do.
+const GATHER: Duration = Duration::from_millis(50);
+/// Bytes of events for which the writer comes at once.
+const MUCH: usize = 256 * 1024;
 /// What somebody who cannot wait for the writer writes in its place, bytes at most.
 const INLINE: usize = 256 * 1024;
 /// A write in somebody's place that took this long shows a disk that makes waiting better.
@@ -69,6 +73,8 @@ struct Buffer {
     /// Entries ever taken in.
     taken: u64,
     dropped: HashMap<Target, u64>,
+    /// The writer knows that there is something, and will come.
+    told: bool,
     /// The writer has ended.
     closed: bool,
 }
@@ -77,17 +83,23 @@ struct Buffer {
 #[derive(Default)]
 struct Draining {
     /// Groups that were written to without trouble.
-    open: HashSet<(Scope, String)>,
+    open: HashMap<Scope, HashSet<String>>,
     shy_until: Option<Instant>,
 }
 
 impl Draining {
+    fn is_open(&self, scope: &Scope, group: &str) -> bool {
+        self.open.get(scope).is_some_and(|groups| groups.contains(group))
+    }
+
     fn note(&mut self, scope: &Scope, group: &str, open: bool) {
-        let key = (scope.clone(), group.to_owned());
+        if open == self.is_open(scope, group) {
+            return;
+        }
         if !open {
-            self.open.remove(&key);
-        } else if self.open.len() < OPEN || self.open.contains(&key) {
-            self.open.insert(key);
+            self.open.get_mut(scope).map(|groups| groups.remove(group));
+        } else if self.open.values().map(HashSet::len).sum::<usize>() < OPEN {
+            self.open.entry(scope.clone()).or_default().insert(group.to_owned());
         } else {
             self.open.clear();
         }
@@ -152,15 +164,17 @@ impl Intake {
             buffer.drop_events(target, events.len() as u64);
             return;
         }
+        let becomes_much = buffer.bytes < MUCH && buffer.bytes + cost >= MUCH;
         buffer.bytes += cost;
         buffer.taken += 1;
         buffer.entries.push(Entry { target, events, cost });
         let closed = buffer.closed;
+        let told = std::mem::replace(&mut buffer.told, true);
         drop(buffer);
         if closed {
             self.drain();
             self.sync();
-        } else {
+        } else if becomes_much || !told {
             self.wake.notify_one();
         }
     }
@@ -173,6 +187,7 @@ impl Intake {
         }
         let taken = self.buffer().taken;
         let mut settled = self.settled.subscribe();
+        self.wake.notify_one();
         let written = settled.wait_for(|settled| *settled >= taken);
         let _ = tokio::time::timeout(PATIENCE, written).await;
     }
@@ -187,9 +202,7 @@ impl Intake {
         }
         {
             let buffer = self.buffer();
-            let open = |entry: &Entry| {
-                draining.open.contains(&(entry.target.scope.clone(), entry.target.group.clone()))
-            };
+            let open = |entry: &Entry| draining.is_open(&entry.target.scope, &entry.target.group);
             if buffer.bytes > INLINE || !buffer.entries.iter().all(open) {
                 return false;
             }
@@ -354,8 +367,14 @@ async fn write(intake: Arc<Intake>) {
             () = intake.wake.notified() => false,
         };
         if !stopped {
-            tokio::time::sleep(GATHER).await;
-            if intake.buffer().entries.is_empty() {
+            tokio::select! {
+                () = stop.stopped() => {}
+                () = intake.wake.notified() => {}
+                () = tokio::time::sleep(GATHER) => {}
+            }
+            let mut buffer = intake.buffer();
+            buffer.told = false;
+            if buffer.entries.is_empty() {
                 continue;
             }
         }
