@@ -2,7 +2,9 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Display;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +16,13 @@ pub(super) fn write(directory: &Path, file: &str, value: impl Display) -> io::Re
 
 pub(super) fn read(directory: &Path, file: &str) -> Option<u64> {
     std::fs::read_to_string(directory.join(file)).ok()?.trim().parse().ok()
+}
+
+/// The number that an open file holds now.
+pub(super) fn read_again(file: &File) -> Option<u64> {
+    let mut text = [0; 24];
+    let length = file.read_at(&mut text, 0).ok()?;
+    std::str::from_utf8(text.get(..length)?).ok()?.trim().parse().ok()
 }
 
 /// The number after `field` in a file of `name number` lines.

@@ -11,14 +11,14 @@ mod room;
 pub(crate) use hierarchy::find;
 pub(crate) use pressure::Watch;
 
-use files::{read, read_field, remove_directory, write};
+use files::{read_again, read_field, remove_directory, write};
 use lamplight_init::protocol;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Processes and threads of one sandbox.
 // AWS: 742 for the function's user; the rest is room for init and for starts.
@@ -71,8 +71,8 @@ impl Cgroups {
 
     /// Makes one sandbox's groups; what it may use comes with [`Group::limit`].
     pub(crate) fn create(&self, name: &str) -> io::Result<Group> {
-        let mut group =
-            Group { directories: Vec::new(), memory: 0, tmp: 0, killed: Arc::default() };
+        let (directories, peak, killed) = (Vec::new(), OnceLock::new(), Arc::default());
+        let mut group = Group { directories, memory: 0, tmp: 0, peak, killed };
         for (kind, parent) in &self.parents {
             let path = parent.join(name);
             let made = std::fs::create_dir(&path);
@@ -139,6 +139,8 @@ pub(crate) struct Group {
     /// In bytes; 0 before it is anybody's.
     memory: u64,
     tmp: u64,
+    /// Asked for with every call, so it stays open.
+    peak: OnceLock<Option<File>>,
     /// Whether the watch has killed a process.
     killed: Arc<AtomicBool>,
 }
@@ -227,12 +229,15 @@ impl Group {
     /// The most memory it has had, in bytes: with file cache, and with `/tmp` as far as it fits.
     // AWS: the memory used is never reported above the size.
     pub(crate) fn memory_peak(&self) -> Option<u64> {
-        let peak = self.directories.iter().find_map(|(kind, path)| match kind {
-            Kind::Memory => read(path, "memory.max_usage_in_bytes"),
-            Kind::All => read(path, "memory.peak"),
-            _ => None,
-        });
-        peak.map(|peak| peak.min(self.memory))
+        let open = || {
+            self.directories.iter().find_map(|(kind, path)| match kind {
+                Kind::Memory => File::open(path.join("memory.max_usage_in_bytes")).ok(),
+                Kind::All => File::open(path.join("memory.peak")).ok(),
+                _ => None,
+            })
+        };
+        let peak = read_again(self.peak.get_or_init(open).as_ref()?)?;
+        Some(peak.min(self.memory))
     }
 
     /// Whether a process was killed for want of memory, by the kernel or by the watch. How many is

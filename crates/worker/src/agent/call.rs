@@ -182,6 +182,7 @@ impl Environment {
         };
         let now = self.env.clock.instant();
         told.overhead = Some(self.span("extensionOverhead", runtime_done, now));
+        programs.flush(&self.capture).await;
         self.close(process, begun, (told, duration)).await
     }
 
@@ -198,26 +199,25 @@ impl Environment {
         self.close(process, begun, (told, duration)).await
     }
 
-    /// Writes the end of the call to its log, and makes the environment ready for the next one.
+    /// Writes the end of the call to its log, and makes the environment ready for the next one. What
+    /// programs have written is in the log before.
     async fn close(
         self: &Arc<Self>,
         mut process: Held,
         begun: Begun,
         (told, duration): (Told, Duration),
     ) -> Outcome {
-        if let Ok(process) = process.as_ref() {
-            process.programs.flush(&self.capture).await;
-        }
         let request_id = &begun.request_id;
         if told.status == Status::Timeout {
             let timeout = self.target.timeout;
             self.capture.platform(&Event::TimedOut { request_id, timeout });
         }
-        let mut report = self.measured(&begun, &told, duration);
-        report.spans.extend(told.overhead);
-        let report = &report;
-        self.capture.platform(&Event::End { request_id });
-        self.capture.platform(&Event::Report { request_id, report });
+        let report = &Report {
+            max_memory_used_bytes: self.memory_peak_bytes(),
+            spans: told.overhead.iter().cloned().collect(),
+            ..self.measured(&begun, &told, duration)
+        };
+        self.capture.all(&[Event::End { request_id }, Event::Report { request_id, report }]);
         let mut outcome = Outcome {
             function_error: told.function_error,
             payload: told.payload,
@@ -378,23 +378,21 @@ impl Environment {
     /// The runtime is done with a call.
     pub(super) fn runtime_done(&self, begun: &Begun, told: &Told, duration: Duration) {
         let request_id = &begun.request_id;
-        let mut report = self.measured(begun, told, duration);
-        report.spans.clone_from(&told.spans);
-        let report = &report;
+        let report = &Report { spans: told.spans.clone(), ..self.measured(begun, told, duration) };
         self.capture.platform(&Event::RuntimeDone { request_id, produced: told.produced, report });
     }
 
+    pub(super) fn memory_peak_bytes(&self) -> Option<u64> {
+        self.sandbox.try_read().ok()?.as_ref().and_then(Sandbox::memory_peak_bytes)
+    }
+
+    /// What is known without asking the kernel.
     pub(super) fn measured(&self, begun: &Begun, told: &Told, duration: Duration) -> Report {
-        let max_memory_used_bytes = self
-            .sandbox
-            .try_read()
-            .ok()
-            .and_then(|sandbox| sandbox.as_ref().and_then(Sandbox::memory_peak_bytes));
         Report {
             duration: if told.status == Status::Timeout { self.target.timeout } else { duration },
             init: begun.init,
             memory_mb: self.target.memory_mb,
-            max_memory_used_bytes,
+            max_memory_used_bytes: None,
             status: told.status.clone(),
             spans: Vec::new(),
             trace: begun.trace.clone(),

@@ -10,7 +10,7 @@ use super::call::{Begun, CallEnd, failed_for_good};
 use super::environment::Environment;
 use super::process::InitEnd;
 use super::programs::Programs;
-use crate::logs::Event;
+use crate::logs::{Event, Report};
 use crate::runtime_api::{Answer, Delivery};
 use lamplight_model::limits;
 use lamplight_rpc::{After, Invocation, Outcome, StartError};
@@ -38,7 +38,10 @@ struct Room {
 }
 
 impl Environment {
-    pub(super) async fn invoke_beside(&self, call: Invocation) -> Result<Outcome, StartError> {
+    pub(super) async fn invoke_beside(
+        self: &Arc<Self>,
+        call: Invocation,
+    ) -> Result<Outcome, StartError> {
         // Nothing is said of a call before it is certain that it is not sent on.
         let found = self.find_room(&call).await?;
         let id = call.request_id.clone();
@@ -70,9 +73,11 @@ impl Environment {
         let duration = self.taken(&begun);
         self.runtime_done(&begun, &told, duration);
         let request_id = &begun.request_id;
-        let report = &self.measured(&begun, &told, duration);
-        self.capture.platform(&Event::End { request_id });
-        self.capture.platform(&Event::Report { request_id, report });
+        let report = &Report {
+            max_memory_used_bytes: self.memory_peak_bytes(),
+            ..self.measured(&begun, &told, duration)
+        };
+        self.capture.all(&[Event::End { request_id }, Event::Report { request_id, report }]);
         let spent = programs.is_none_or(|programs| programs.has_ended());
         Ok(Outcome {
             payload: told.payload,
@@ -83,7 +88,7 @@ impl Environment {
     }
 
     /// Calls that come together wait for the same initialisation; the first one sees how it ended.
-    async fn find_room(&self, call: &Invocation) -> Result<Found, StartError> {
+    async fn find_room(self: &Arc<Self>, call: &Invocation) -> Result<Found, StartError> {
         let mut process = self.process.lock().await;
         let process = match process.as_mut() {
             Ok(process) => process,

@@ -9,8 +9,8 @@ use crate::telemetry::{Happening, Telemetry};
 use lamplight_env::{Clock, faults};
 use lamplight_model::{Scope, limits};
 use lamplight_rpc::{LogEvent, LogSink};
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use rustix::buffer::spare_capacity;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::unix::pipe::Receiver;
@@ -111,18 +111,28 @@ impl Capture {
 
     /// Something that the platform says, after all that the function wrote before it.
     pub fn platform(&self, event: &Event<'_>) {
+        self.all(std::slice::from_ref(event));
+    }
+
+    /// The same of what it says in one breath.
+    pub fn all(&self, events: &[Event<'_>]) {
         let (style, at) = (&self.to.style, self.to.clock.now());
         let mut state = self.lock();
+        let mut lines = Vec::with_capacity(2 + events.len());
         // This one comes while the runtime may be in the middle of a line.
-        let beside = matches!(event, Event::Subscribed { .. });
-        let last = if beside { None } else { state.lines.finish() };
-        last.iter().for_each(|line| self.tell(Source::Function, line));
-        let last = last.filter(|line| style.keeps(line));
-        if self.to.telemetry.listens() {
-            self.to.telemetry.tell(Happening::of(event, at));
+        let beside = events.iter().all(|event| matches!(event, Event::Subscribed { .. }));
+        if !beside && let Some(last) = state.lines.finish() {
+            self.tell(Source::Function, &last);
+            lines.extend(Some(last).filter(|line| style.keeps(line)));
         }
-        let lines = [last, self.cut(&mut state), style.line(event, at)];
-        self.append(&mut state, lines.into_iter().flatten().collect());
+        lines.extend(self.cut(&mut state));
+        for event in events {
+            if self.to.telemetry.listens() {
+                self.to.telemetry.tell(Happening::of(event, at));
+            }
+            lines.extend(style.line(event, at));
+        }
+        self.append(&mut state, lines);
     }
 
     /// `own` are the lines that the bytes belong to, where they are not the function's.
@@ -203,7 +213,7 @@ pub struct Pipe {
     /// Tells when there is something to read, and reads only what it has told of.
     ready: Receiver,
     /// The same pipe, to see what is in it at this very moment.
-    now: File,
+    now: OwnedFd,
     /// Two readers at once would put lines out of order. With the lines of an extension; those of
     /// a function are the capture's, because the platform ends them.
     reading: Mutex<Option<Lines>>,
@@ -212,25 +222,27 @@ pub struct Pipe {
 impl Pipe {
     /// `fd` is the read end of a pipe.
     pub fn new(fd: OwnedFd, source: Source) -> std::io::Result<Self> {
-        let now = File::from(fd.try_clone()?);
+        let now = fd.try_clone()?;
         let lines = (source == Source::Extension).then(Lines::default);
         Ok(Self { ready: Receiver::from_owned_fd(fd)?, now, reading: Mutex::new(lines) })
     }
 
     /// Takes in what is there now, in one bounded pass.
     pub fn drain(&self, capture: &Capture) -> Drained {
-        self.pass(capture, |buffer| (&self.now).read(buffer))
+        self.pass(capture, |buffer| Ok(rustix::io::read(&self.now, spare_capacity(buffer))?))
     }
 
     fn pass(
         &self,
         capture: &Capture,
-        mut read: impl FnMut(&mut [u8]) -> std::io::Result<usize>,
+        mut read: impl FnMut(&mut Vec<u8>) -> std::io::Result<usize>,
     ) -> Drained {
         let mut own = self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut buffer = [0u8; 16 * 1024];
+        // Not cleared before it is read into: most passes find nothing.
+        let mut buffer = Vec::with_capacity(16 * 1024);
         let mut total = 0;
         while total < PASS {
+            buffer.clear();
             match read(&mut buffer) {
                 Ok(0) => {
                     if let Some(own) = own.as_mut() {
@@ -239,7 +251,7 @@ impl Pipe {
                     return Drained::Closed;
                 }
                 Ok(n) => {
-                    capture.take_in(own.as_mut(), &buffer[..n]);
+                    capture.take_in(own.as_mut(), &buffer);
                     total += n;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -253,7 +265,7 @@ impl Pipe {
     /// Drains until the other end is closed.
     pub async fn pump(&self, capture: &Capture) {
         while self.ready.readable().await.is_ok() {
-            match self.pass(capture, |buffer| self.ready.try_read(buffer)) {
+            match self.pass(capture, |buffer| self.ready.try_read_buf(buffer)) {
                 Drained::Closed => return,
                 Drained::Empty => {}
                 Drained::More => tokio::task::yield_now().await,
