@@ -7,6 +7,7 @@ use super::crashes::Crashes;
 use super::fetching::Fetching;
 use super::process::{InitEnd, NotStarted, Process, Watch};
 use super::programs::{Launch, Programs, Who};
+use super::rest::Rest;
 use super::shutdown::{self, Window};
 use crate::logs::{Capture, Event, Identity, Init, Status};
 use crate::runtime_api::{MOST_EXTENSIONS, Reason, RuntimeApi};
@@ -76,17 +77,9 @@ pub struct Environment {
     pub(super) watch: Arc<Watch>,
     crashes: Arc<std::sync::Mutex<Crashes>>,
     key: Arc<str>,
-    rest: Mutex<Rest>,
+    pub(super) rest: Rest,
     /// Of its first call, and so of all.
     pub(super) tenant: OnceLock<Option<String>>,
-}
-
-/// AWS: between calls an environment is frozen. Here that waits a moment, so that calls close on
-/// each other do not pay for it.
-enum Rest {
-    Busy,
-    Since(Instant),
-    Frozen,
 }
 
 impl Environment {
@@ -95,7 +88,7 @@ impl Environment {
         env: Env,
         crashes: Arc<std::sync::Mutex<Crashes>>,
         home: Home,
-        start: Start,
+        (start, rest): (Start, Rest),
     ) -> Self {
         Self {
             key: target.key(),
@@ -112,7 +105,7 @@ impl Environment {
             process: Arc::new(Mutex::new(Err(NotStarted::Ended))),
             programs: std::sync::Mutex::default(),
             watch: Arc::default(),
-            rest: Mutex::new(Rest::Busy),
+            rest,
             tenant: OnceLock::new(),
         }
     }
@@ -137,7 +130,7 @@ impl Environment {
     }
 
     /// Waits until the runtime has initialised, ahead of any call; no longer than `patience`.
-    pub async fn initialise(&self, patience: Duration) -> Result<(), String> {
+    pub async fn initialise(self: &Arc<Self>, patience: Duration) -> Result<(), String> {
         let mut process = self.process.lock().await;
         let process = process.as_mut().map_err(|why| match why {
             NotStarted::NoEntrypoint => "its package has nothing that could be started".to_owned(),
@@ -158,36 +151,13 @@ impl Environment {
     }
 
     /// From here on it can be frozen, and its end is not that of a call.
-    pub(super) async fn set_idle(&self) {
+    pub(super) async fn set_idle(self: &Arc<Self>) {
         self.watch.set_idle(true);
         // AWS: with several calls at once it never is: none of them would wake it.
         if self.target.max_concurrency.is_some() {
             return;
         }
-        *self.rest.lock().await = Rest::Since(self.env.clock.instant());
-    }
-
-    /// Freezes the environment when it has been idle for `patience`.
-    pub async fn freeze_if_idle(&self, patience: Duration) {
-        let mut rest = self.rest.lock().await;
-        let Rest::Since(since) = *rest else { return };
-        if self.env.clock.instant().saturating_duration_since(since) < patience {
-            return;
-        }
-        *rest = Rest::Frozen;
-        if let Some(sandbox) = self.sandbox.read().await.as_ref() {
-            sandbox.freeze().await;
-        }
-    }
-
-    pub(super) async fn wake(&self) {
-        let mut rest = self.rest.lock().await;
-        if matches!(*rest, Rest::Frozen)
-            && let Some(sandbox) = self.sandbox.read().await.as_ref()
-        {
-            sandbox.thaw().await;
-        }
-        *rest = Rest::Busy;
+        self.rest().await;
     }
 
     /// Tells when the runtime has ended while no call was running.

@@ -18,6 +18,7 @@ mod memory;
 mod process;
 mod program;
 mod programs;
+mod rest;
 mod several;
 mod shutdown;
 mod table;
@@ -44,16 +45,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 use table::Table;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use zygotes::Zygotes;
 
 /// Where functions find the API in their sandbox; in process mode the port is another.
 pub const API_PORT: u16 = 9002;
 /// How long an answer waits for its log to be written.
 const LOG_PATIENCE: Duration = Duration::from_millis(100);
-
-/// An environment that is idle for this long is frozen.
-const FREEZE_AFTER: Duration = Duration::from_millis(100);
 
 /// What an agent works with.
 pub struct Parts {
@@ -79,6 +77,8 @@ type Opened = (EnvironmentId, Arc<Environment>);
 
 pub struct Agent {
     parts: Parts,
+    /// Where environments go that are idle.
+    line: rest::Line,
     /// Set once after construction: the catalog needs the agent first.
     source: OnceLock<Arc<dyn CodeSource>>,
     environments: Mutex<Table>,
@@ -95,9 +95,15 @@ impl Agent {
     pub fn new(parts: Parts) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let zygotes = Zygotes::new(parts.launcher.clone(), parts.env.clone());
+        let (line, idle) = mpsc::unbounded_channel();
+        let Env { clock, tasks, .. } = &parts.env;
+        let (tasks, back) = (tasks.clone(), line.downgrade());
+        let until = (Arc::clone(clock), tasks.stop_signal());
+        tasks.spawn(rest::freeze_idle(until, (idle, back)));
         let agent = Arc::new(Self {
             parts,
             zygotes,
+            line,
             source: OnceLock::new(),
             guests: OnceLock::new(),
             environments: Mutex::default(),
@@ -105,8 +111,7 @@ impl Agent {
             crashes: Arc::default(),
             starts: Semaphore::new(cores * 4),
         });
-        let tasks = agent.parts.env.tasks.clone();
-        tasks.spawn(freeze_idle(Arc::downgrade(&agent), tasks.stop_signal()));
+        tasks.spawn(tidy_zygotes(Arc::downgrade(&agent), tasks.stop_signal()));
         agent
     }
 
@@ -275,7 +280,7 @@ impl Agent {
             self.parts.env.clone(),
             Arc::clone(&self.crashes),
             home,
-            start,
+            (start, rest::Rest::new(self.line.clone())),
         );
         let environment = Arc::new(environment);
         // Alone in its statement: the table is not locked while the environment ends.
@@ -397,9 +402,9 @@ fn about(target: &Target) -> About {
     }
 }
 
-/// Freezes environments that are between calls, until the server stops.
-async fn freeze_idle(agent: Weak<Agent>, mut stop: Stop) {
-    let mut tick = tokio::time::interval(FREEZE_AFTER);
+/// Ends zygotes that are not worth their memory, until the server stops.
+async fn tidy_zygotes(agent: Weak<Agent>, mut stop: Stop) {
+    let mut tick = tokio::time::interval(zygotes::EVERY);
     loop {
         tokio::select! {
             () = stop.stopped() => return,
@@ -407,9 +412,5 @@ async fn freeze_idle(agent: Weak<Agent>, mut stop: Stop) {
         }
         let Some(agent) = agent.upgrade() else { return };
         agent.zygotes.tidy();
-        let all = agent.table().all();
-        for environment in all {
-            environment.freeze_if_idle(FREEZE_AFTER).await;
-        }
     }
 }

@@ -52,10 +52,6 @@ impl Table {
         self.environments.get(&id).cloned()
     }
 
-    pub fn all(&self) -> Vec<Arc<Environment>> {
-        self.environments.values().cloned().collect()
-    }
-
     pub fn remove(&mut self, id: EnvironmentId) -> Option<Arc<Environment>> {
         self.environments.remove(&id)
     }

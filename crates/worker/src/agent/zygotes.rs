@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Each takes some ten megabytes.
 const MOST: usize = 64;
 /// How often it is looked what can go.
-const EVERY: Duration = Duration::from_secs(5);
+pub(super) const EVERY: Duration = Duration::from_secs(5);
 
 /// Whose functions, on what.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,7 +49,6 @@ enum State {
 struct Table {
     seats: HashMap<Key, Seat>,
     made: u64,
-    looked: Option<Instant>,
     closed: bool,
 }
 
@@ -131,15 +130,14 @@ impl Zygotes {
         self.env.tasks.spawn(async move { zygote.end().await });
     }
 
-    /// Ends those that are not worth their memory. Cheap to call often.
+    /// Ends those that are not worth their memory.
     pub fn tidy(&self) {
         let now = self.env.clock.instant();
         let mut table = self.table();
         let age = |since: Instant| now.saturating_duration_since(since);
-        if table.seats.is_empty() || table.looked.is_some_and(|looked| age(looked) < EVERY) {
+        if table.seats.is_empty() {
             return;
         }
-        table.looked = Some(now);
         let patience = if is_memory_short() { IDLE_WHEN_SHORT } else { IDLE };
         table.seats.retain(|_, seat| {
             let stays = age(seat.used) < patience || matches!(seat.state, State::Starting);
