@@ -96,6 +96,15 @@ else
     done
 fi
 
+# Ruby of the system, and AWS's client for it as its authors ship it.
+[ -x /usr/bin/ruby ] || apt ruby || true
+if [ ! -x /usr/bin/ruby ]; then
+    lacks ruby "not installed, and apt-get did not help"
+elif ! compgen -G "$venv/ruby/gems/aws_lambda_ric-*" >/dev/null; then
+    gem install --silent --no-document --install-dir "$venv/ruby" aws_lambda_ric:3.1.3 >"$venv/gem.log" 2>&1 ||
+        lacks aws_lambda_ric "gem could not install it: $(tail -n 1 "$venv/gem.log")"
+fi
+
 if ! { command -v node && command -v npm; } >/dev/null; then
     apt nodejs npm || true
 fi

@@ -89,12 +89,9 @@ def missing():
 
 def libraries(*programs):
     """{path in the image: content} of the shared libraries that programs need."""
-    found = {}
-    for program in programs:
-        told = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
-        for path in re.findall(r"(/\S+) \(0x", told):
-            found[path.lstrip("/")] = pathlib.Path(path).read_bytes()
-    return found
+    told = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
+    found = set(re.findall(r"(/\S+) \(0x", told))
+    return {path.lstrip("/"): pathlib.Path(path).read_bytes() for path in found}
 
 
 @functools.cache
