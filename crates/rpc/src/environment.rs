@@ -39,7 +39,7 @@ pub struct Invocation {
 }
 
 /// The largest piece of a response that is sent into [`Invocation::stream`]. Bytes.
-pub const CHUNK: usize = 32 * 1024;
+pub const CHUNK: usize = 128 * 1024;
 
 /// How a call ended. A function's own failure is an outcome, not an error.
 #[derive(Debug)]

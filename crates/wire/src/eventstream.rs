@@ -14,14 +14,15 @@ const OVERHEAD: usize = 16;
 /// The type of a header whose value is a string.
 const STRING: u8 = 7;
 
-/// One event of the type that the model calls `event`. `None` when a part is too long to be framed.
-pub fn event(event: &str, content_type: &str, payload: &[u8]) -> Option<Bytes> {
+/// One event of the type that the model calls `event`, as what goes before its payload and what
+/// goes after it: nobody has to copy a large one. `None` when a part is too long to be framed.
+pub fn event(event: &str, content_type: &str, payload: &[u8]) -> Option<(Bytes, Bytes)> {
     let headers =
         [(":event-type", event), (":content-type", content_type), (":message-type", "event")];
-    message(&headers, payload)
+    around(&headers, payload)
 }
 
-fn message(headers: &[(&str, &str)], payload: &[u8]) -> Option<Bytes> {
+fn around(headers: &[(&str, &str)], payload: &[u8]) -> Option<(Bytes, Bytes)> {
     if payload.len() > MAX_PAYLOAD {
         return None;
     }
@@ -34,14 +35,16 @@ fn message(headers: &[(&str, &str)], payload: &[u8]) -> Option<Bytes> {
         encoded.put_slice(value.as_bytes());
     }
     let total = OVERHEAD + encoded.len() + payload.len();
-    let mut message = BytesMut::with_capacity(total);
-    message.put_u32(u32::try_from(total).ok()?);
-    message.put_u32(u32::try_from(encoded.len()).ok()?);
-    message.put_u32(crc32fast::hash(&message));
-    message.put_slice(&encoded);
-    message.put_slice(payload);
-    message.put_u32(crc32fast::hash(&message));
-    Some(message.freeze())
+    let mut head = BytesMut::with_capacity(OVERHEAD + encoded.len());
+    head.put_u32(u32::try_from(total).ok()?);
+    head.put_u32(u32::try_from(encoded.len()).ok()?);
+    head.put_u32(crc32fast::hash(&head));
+    head.put_slice(&encoded);
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&head);
+    checksum.update(payload);
+    let tail = Bytes::copy_from_slice(&checksum.finalize().to_be_bytes());
+    Some((head.freeze(), tail))
 }
 
 #[cfg(test)]
@@ -51,11 +54,13 @@ mod tests {
     /// As botocore 1.x encodes and decodes it.
     #[test]
     fn a_message_is_framed_as_clients_expect() {
-        let framed = message(&[("a", "b")], b"{}").unwrap();
+        let (head, tail) = around(&[("a", "b")], b"{}").unwrap();
+        let framed = [&head[..], b"{}", &tail].concat();
         let hex: String = framed.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "0000001800000006dcd1a61f0161070001627b7df3d78873");
+        let (head, tail) = event("PayloadChunk", "application/octet-stream", b"").unwrap();
         assert_eq!(
-            event("PayloadChunk", "application/octet-stream", b"").unwrap().len(),
+            head.len() + tail.len(),
             16 + (1 + 11 + 3 + 12) + (1 + 13 + 3 + 24) + (1 + 13 + 3 + 5)
         );
     }
