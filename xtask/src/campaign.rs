@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The campaigns and their scripts.
-const CAMPAIGNS: [(&str, &str); 10] = [
+const CAMPAIGNS: [(&str, &str); 11] = [
     ("c1", "c1_kills.py"),
     ("c2", "c2_power.py"),
     ("c3", "c3_disk.py"),
