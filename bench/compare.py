@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 import sys
+import traceback
 
 import bars
 import meter
@@ -29,8 +30,8 @@ TINY = dict(rounds=1, seconds=0.05, cold=1, restarts=1, rest=0.2, idle=2, idle_r
             bursts=(3,), functions=(3,))  # fmt: skip
 
 
-def measure(sizes, parts, peers):
-    rows = []
+def measure(rows, sizes, parts, peers):
+    """Adds to `rows` as it goes, so that what fails late takes nothing along."""
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
         if {"warm", "cold", "payload"} & parts:
@@ -64,7 +65,6 @@ def measure(sizes, parts, peers):
         for count in sizes.functions:
             rows.append(burst.many_functions(count))
             print(f"burst: {count} functions", flush=True)
-    return rows
 
 
 def main():
@@ -78,7 +78,12 @@ def main():
     sizes = argparse.Namespace(**(TINY if arguments.tiny else QUICK if arguments.quick else FULL))
     load = load_average()
     print(f"machine: {machine()}\nload before: {load}\nbinary: {place.binary()}\n", flush=True)
-    rows = measure(sizes, set(arguments.only), not arguments.only_lamplight)
+    rows, failed = [], False
+    try:
+        measure(rows, sizes, set(arguments.only), not arguments.only_lamplight)
+    except (Exception, KeyboardInterrupt):
+        traceback.print_exc()
+        failed = True
     given = page.circumstances(load) | {"command": " ".join(["bench/run", *sys.argv[1:]])}
     judged = bars.judge(rows)
     print()
@@ -89,10 +94,11 @@ def main():
     for row in rows:
         if row.get("wrong") or row.get("left"):
             print("wrong or left:", row)
-    whole = not (arguments.tiny or arguments.quick) and set(arguments.only) == set(PARTS)
+    whole = not failed and not (arguments.tiny or arguments.quick) and set(arguments.only) == set(PARTS)
     docs = arguments.docs or (page.DOCS if whole else place.ROOT / "target" / "bench")
     page.write("calls", report.section(rows, given), {"version": 1, **given, "rows": rows}, report.drawings(rows), docs)
     print(f"load after: {load_average()}")
+    sys.exit(failed)
 
 
 if __name__ == "__main__":
