@@ -31,9 +31,18 @@ def circumstances(load_before):
 
 
 def said(given):
-    """The sentence on what a result was measured with."""
-    return (f"On {given['machine']}, commit {given['commit']}; load average {given['load before']} before "
-            f"and {given['load after']} after.")  # fmt: skip
+    """The sentences on what a result was measured with."""
+    words = (f"On {given['machine']}, commit {given['commit']}; load average {given['load before']} before "
+             f"and {given['load after']} after.")  # fmt: skip
+    busiest = max(float(given[when].split()[0]) for when in ("load before", "load after"))
+    processors = int(given["machine"].split()[0])
+    if busiest > 2 * processors:
+        words += (
+            f" **The machine was busy with other work, {busiest / processors:.0f} runnable tasks for each "
+            "processor: most of these times are waiting for a processor, and of few calls the ratios, too. "
+            "They say that everything answers, not how fast it is.**"
+        )
+    return words
 
 
 def table(rows):

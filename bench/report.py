@@ -46,23 +46,24 @@ def sizes(row):
 
 def warm(rows):
     found = Rows(rows)
-    lines = [("function", "clients", "server", "n", "wrong", "p50", "p99", "calls/s", "p50 to the chain's")]
+    lines = [("function", "clients", "server", "n", "wrong", "p10", "p50", "p99", "calls/s", "p50 to the chain's")]
     for row in (row for row in rows if row["kind"] in ("warm", "boto3")):
         like = {name: row[name] for name in ("kind", "language", "clients")}
         floor = found.value("p50", **like, who=Chain.name)
         who = row["who"] + (", called by boto3" if row["kind"] == "boto3" else "")
-        lines.append((NAMES[row["language"]], row["clients"], who, *sizes(row), ms(row["p50"]), ms(row["p99"]),
+        lines.append((NAMES[row["language"]], row["clients"], who, *sizes(row), ms(row.get("p10")), ms(row["p50"]), ms(row["p99"]),
                       whole(row["rate"]) if row["rate"] else "", bars.times(bars.ratio(row["p50"], floor))))  # fmt: skip
     return page.table(lines)
 
 
 def cold(rows):
     found = Rows(rows)
-    lines = [("function", "server", "how", "n", "wrong", "p50", "p99", "p50 to the bare runtime's")]
+    lines = [("function", "server", "how", "n", "wrong", "p10", "p50", "p99", "p50 to the bare runtime's")]
     for row in (row for row in rows if row["kind"] == "cold"):
         floor = found.value("p50", kind="cold", language=row["language"], who="bare runtime", how="start")
         share = "" if row["how"] == "one event" else bars.times(bars.ratio(row["p50"], floor))
-        lines.append((NAMES[row["language"]], row["who"], row["how"], *sizes(row), ms(row["p50"]), ms(row["p99"]), share))
+        lines.append((NAMES[row["language"]], row["who"], row["how"], *sizes(row), ms(row.get("p10")), ms(row["p50"]),
+                      ms(row["p99"]), share))  # fmt: skip
     return page.table(lines)
 
 
