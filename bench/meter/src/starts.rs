@@ -37,6 +37,7 @@ pub async fn sandboxes(count: usize, directory: &Path, env: &Env) -> Result<Valu
         jail: own,
         egress: Egress::Denied,
         ahead: false,
+        ports: Vec::new(),
     };
     let launcher = Launcher::new(options, env.clone())?;
     let (mut taken, mut removals) = (Vec::new(), Vec::new());
