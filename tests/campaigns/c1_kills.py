@@ -36,7 +36,13 @@ class Life:
             if self.left <= 0:
                 return False
             self.left -= 1
+            self.changed.notify_all()
             return True
+
+    def down_to(self, left):
+        """Waits until only so many are left to send."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.left <= left, 60), "events are not sent"
 
     def end(self):
         with self.changed:
@@ -89,9 +95,12 @@ def main():
         for thread in threads:
             thread.start()
         leases, ready, deepest = 0, [], 0
-        for _ in range(kills):
+        for life_number in range(kills):
             life.begin(events // kills)
-            time.sleep(campaign.random.uniform(0.05, 1.5))
+            # In the midst of the sending; or at a moment when what was sent is being worked on.
+            life.down_to(campaign.random.randrange(events // kills // 4, events // kills))
+            if life_number % 3 == 2:
+                time.sleep(campaign.random.uniform(0.05, 1.5))
             footprint = server.kill().before_restart()
             # Its successor is at work at once, and takes the names of its groups.
             footprint.cgroups.clear()

@@ -126,11 +126,15 @@ class Machines:
         says = code.payload(client.invoke(FunctionName=name))
         return next((digest for digest, said in self.load.says.items() if said == says), says)
 
-    def cut_off(self, crash, count):
+    def cut_off(self, crash, count, where):
         """A recovery that is cut off as well, at `count` of its steps."""
         home = self._home(crash)
         replay = Replay(taken(home))
-        server = self._on(home, RecordedRebooted)
+        try:
+            server = self._on(home, RecordedRebooted)
+        except AssertionError as error:
+            self.proof.broken["server"][f"{where}: {str(error)[-2000:]}"] = ""
+            return
         server.kill()
         steps = server.recorded()
         before = self.proof.states
@@ -160,7 +164,7 @@ def run(campaign):
             if chosen.index(number) < servers:
                 machines.keeps(crash, f"after step {number}, {crash.kind}")
             else:
-                machines.cut_off(crash, cuts)
+                machines.cut_off(crash, cuts, f"after step {number}, {crash.kind}")
             # Once, however many machines a step has.
             chosen[chosen.index(number)] = None
     report(campaign, proof, machines, steps)
