@@ -109,13 +109,16 @@ def _preload():
 
 
 def _about():
+    from .imports import FIRST
+
     libraries = set()
     with open("/proc/self/maps") as maps:
         for line in maps:
             path = line.split(None, 5)[5:]
             if path and ".so" in path[0]:
                 libraries.add(os.path.basename(path[0].strip()))
-    modules = {name.partition(".")[0] for name in sys.modules}
+    # Those that a function cannot replace in either way to start are nothing to look for.
+    modules = {name.partition(".")[0] for name in sys.modules} - FIRST
     return json.dumps({"Ready": {"modules": sorted(modules), "libraries": sorted(libraries)}}).encode()
 
 

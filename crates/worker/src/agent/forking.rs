@@ -8,13 +8,17 @@
 use crate::runtimes::{Client, RuntimePlan};
 use lamplight_model::Target;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What interpreters and the loaders of programs and libraries read when they start.
 const READ_AT_START: [&str; 7] =
     ["AWS_LAMBDA_EXEC_WRAPPER", "LANG", "LANGUAGE", "GCONV_PATH", "LOCPATH", "NLSPATH", "TZDIR"];
 /// The same, by how their names begin.
 const READ_BY_PREFIX: [&str; 6] = ["LC_", "LD_", "PYTHON", "GLIBC_", "MALLOC_", "OPENSSL_"];
+
+/// How deep directories of the code are looked at, and how many.
+const DEPTH: usize = 3;
+const MOST_ROOTS: usize = 256;
 
 /// Whether a variable matters to a zygote's start.
 pub fn matters(name: &str) -> bool {
@@ -45,12 +49,39 @@ impl Brought<'_> {
         let versions = entries(&python.join("lib")).into_iter();
         let packages = versions.map(|name| python.join("lib").join(name).join("site-packages"));
         let libraries = [self.code.join("lib"), self.opt.join("lib")];
-        [self.code.to_owned(), python.clone()]
+        let Some(roots) = roots(self.code) else { return true };
+        roots
             .into_iter()
+            .chain([self.code.to_owned(), python.clone()])
             .chain(packages)
             .chain(libraries)
             .any(|directory| entries(&directory).iter().any(|name| found(name)))
     }
+}
+
+/// Directories of the code that it may put on the interpreter's path by itself: those that are no
+/// packages, some levels deep. `None` where there are too many to look at.
+fn roots(code: &Path) -> Option<Vec<PathBuf>> {
+    let (mut found, mut level) = (Vec::new(), vec![code.to_owned()]);
+    for _ in 0..DEPTH {
+        let mut below = Vec::new();
+        for directory in &level {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                let path = entry.path();
+                // What links lead to is looked at where it is.
+                let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                if is_directory && !path.join("__init__.py").exists() {
+                    below.push(path);
+                }
+                if found.len() + below.len() > MOST_ROOTS {
+                    return None;
+                }
+            }
+        }
+        found.extend_from_slice(&below);
+        level = below;
+    }
+    Some(found)
 }
 
 /// Names that are no text are none of a module's.
@@ -97,7 +128,22 @@ mod tests {
             assert!(brought.any_of(&modules, &libraries), "{}", path.display());
             std::fs::remove_dir_all(opt.path()).unwrap();
         }
+        let (package, place) = (code.path().join("package"), code.path().join("src/app"));
+        for directory in [&package, &place] {
+            std::fs::create_dir_all(directory).unwrap();
+        }
+        std::fs::write(package.join("__init__.py"), "").unwrap();
+        std::fs::write(package.join("queue.py"), "").unwrap();
+        assert!(!brought.any_of(&modules, &libraries), "package.queue is another name");
+        std::fs::write(place.join("queue.py"), "").unwrap();
+        assert!(brought.any_of(&modules, &libraries), "it may put the directory on its path");
+        std::fs::remove_file(place.join("queue.py")).unwrap();
         std::fs::write(code.path().join("queue.py"), "").unwrap();
         assert!(brought.any_of(&modules, &libraries));
+        std::fs::remove_file(code.path().join("queue.py")).unwrap();
+        for number in 0..=MOST_ROOTS {
+            std::fs::create_dir(code.path().join(number.to_string())).unwrap();
+        }
+        assert!(brought.any_of(&modules, &libraries), "too many to look at");
     }
 }
