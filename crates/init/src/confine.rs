@@ -144,7 +144,8 @@ pub fn limits(isolated: bool) -> impl Iterator<Item = Call> {
         (Resource::Nofile, libc::RLIMIT_NOFILE, 1024, "files"),
         (Resource::Memlock, libc::RLIMIT_MEMLOCK, 64 << 10, "locked"),
         (Resource::Stack, libc::RLIMIT_STACK, 8 << 20, "stack"),
-        (Resource::Core, libc::RLIMIT_CORE, 0, "core"),
+        // 1 and not 0, which the kernel takes for no limit where cores go to a pipe.
+        (Resource::Core, libc::RLIMIT_CORE, 1, "core"),
         (Resource::Nproc, libc::RLIMIT_NPROC, 742, "processes"),
     ];
     let wanted = limits.into_iter().filter(move |(_, _, _, name)| isolated || *name != "processes");

@@ -126,6 +126,10 @@ impl Supervisor {
                     Ok(()) => FromInit::Started { call, pid },
                     Err(fault) => {
                         self.signal_one(call, true);
+                        // It may not lead a group yet. Nobody has reaped it, so the number is its own.
+                        if let Some(pid) = Pid::from_raw(pid) {
+                            let _ = rustix::process::kill_process(pid, Signal::KILL);
+                        }
                         self.programs.remove(&pid);
                         FromInit::NotStarted { call, fault }
                     }

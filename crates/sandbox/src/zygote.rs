@@ -203,6 +203,8 @@ impl Sandbox {
         let forked = self.try_fork(program, zygote).await;
         match &forked {
             Ok(_) => zygote.failures.store(0, Ordering::Relaxed),
+            // The sandbox has ended, which says nothing of the zygote.
+            Err(SandboxError::Lost) => {}
             Err(_) => _ = zygote.failures.fetch_add(1, Ordering::Relaxed),
         }
         forked

@@ -132,6 +132,10 @@ impl Environment {
     /// Waits until the runtime has initialised, ahead of any call; no longer than `patience`.
     pub async fn initialise(self: &Arc<Self>, patience: Duration) -> Result<(), String> {
         let mut process = self.process.lock().await;
+        // A call has had it and ended it, which is not for an initialisation to judge.
+        if matches!(*process, Err(NotStarted::Ended)) {
+            return Ok(());
+        }
         let process = process.as_mut().map_err(|why| match why {
             NotStarted::NoEntrypoint => "its package has nothing that could be started".to_owned(),
             other => format!("it could not be started ({other:?})"),
@@ -386,7 +390,9 @@ impl Environment {
         self.shut_down(Reason::Spindown).await;
         self.serving.abort();
         drop(self.visit.lock().await.take());
-        if let Some(sandbox) = self.sandbox.write().await.take() {
+        // Whoever only asks whether it is there does not wait until it is gone.
+        let sandbox = self.sandbox.write().await.take();
+        if let Some(sandbox) = sandbox {
             sandbox.destroy().await;
         }
     }

@@ -81,7 +81,10 @@ impl Environment {
                 return Some(since);
             }
             state.now = Now::Frozen;
-            if let Some(sandbox) = self.sandbox.read().await.as_ref() {
+            // Written by its end alone, and then there is nothing to freeze.
+            if let Ok(sandbox) = self.sandbox.try_read()
+                && let Some(sandbox) = sandbox.as_ref()
+            {
                 sandbox.freeze().await;
             }
         }
