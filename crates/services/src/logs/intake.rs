@@ -75,6 +75,8 @@ struct Buffer {
     dropped: HashMap<Target, u64>,
     /// The writer knows that there is something, and will come.
     told: bool,
+    /// Somebody waits for the writer, or there is much: it is to begin at once.
+    hurry: bool,
     /// The writer has ended.
     closed: bool,
 }
@@ -168,6 +170,7 @@ impl Intake {
         buffer.bytes += cost;
         buffer.taken += 1;
         buffer.entries.push(Entry { target, events, cost });
+        buffer.hurry |= becomes_much;
         let closed = buffer.closed;
         let told = std::mem::replace(&mut buffer.told, true);
         drop(buffer);
@@ -185,7 +188,11 @@ impl Intake {
         if self.write_inline() {
             return;
         }
-        let taken = self.buffer().taken;
+        let taken = {
+            let mut buffer = self.buffer();
+            buffer.hurry = true;
+            buffer.taken
+        };
         let mut settled = self.settled.subscribe();
         self.wake.notify_one();
         let written = settled.wait_for(|settled| *settled >= taken);
@@ -366,14 +373,17 @@ async fn write(intake: Arc<Intake>) {
             () = stop.stopped() => true,
             () = intake.wake.notified() => false,
         };
-        if !stopped {
+        // One wake may stand for several: that of a first entry hides that of somebody who waits.
+        if !stopped && !intake.buffer().hurry {
             tokio::select! {
                 () = stop.stopped() => {}
                 () = intake.wake.notified() => {}
                 () = tokio::time::sleep(GATHER) => {}
             }
+        }
+        if !stopped {
             let mut buffer = intake.buffer();
-            buffer.told = false;
+            (buffer.told, buffer.hurry) = (false, false);
             if buffer.entries.is_empty() {
                 continue;
             }
