@@ -81,7 +81,13 @@ impl Iam {
             function: None,
         };
         let caller = Caller::new(&self.account, session);
-        let (principal, context) = (caller.principal(), Context::default());
+        let (principal, mut context) = (caller.principal(), Context::default());
+        // What a request of that session would say of itself, which Lambda sends encrypted.
+        context.set("aws:PrincipalAccount", self.account.to_string());
+        context.set("aws:PrincipalArn", role_arn);
+        context.set("aws:PrincipalType", "AssumedRole");
+        context.set("aws:userid", &*caller.user_id);
+        context.set("aws:SecureTransport", "true");
         let (action, resource) = on;
         let question = Question { principal: &principal, action, resource, context: &context };
         self.verdict(&caller, policy, &question) == Verdict::Allowed
