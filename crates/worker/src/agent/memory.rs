@@ -5,7 +5,7 @@ use lamplight_sandbox::Launcher;
 
 /// A part of this machine's memory is not for environments: this fraction of it, but at least the
 /// first and at most the second of these many bytes.
-const KEPT_FREE: (u64, u64, u64) = (16, 64 << 20, 1 << 30);
+const KEPT_FREE: (u64, u64, u64) = (32, 64 << 20, 512 << 20);
 
 /// In bytes. `most` is what all environments together may use.
 pub(super) fn left(launcher: &Launcher, most: Option<u64>) -> Option<u64> {
@@ -35,9 +35,9 @@ mod tests {
             format!("MemTotal: {total} kB\nMemFree: 7 kB\nMemAvailable:   {available} kB\n")
         };
         let mb = 1024;
-        assert_eq!(of_machine(&info(2048 * mb, 1024 * mb)), Some((1024 - 128) << 20));
+        assert_eq!(of_machine(&info(2048 * mb, 1024 * mb)), Some((1024 - 64) << 20));
         assert_eq!(of_machine(&info(512 * mb, 60 * mb)), Some(0));
-        assert_eq!(of_machine(&info(64 * 1024 * mb, 8 * 1024 * mb)), Some(7 << 30));
+        assert_eq!(of_machine(&info(64 * 1024 * mb, 8 * 1024 * mb)), Some((8192 - 512) << 20));
         assert_eq!(of_machine("MemTotal: 12 kB"), None);
     }
 }
