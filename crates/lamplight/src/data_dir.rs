@@ -36,8 +36,16 @@ impl DataDir {
             // Also where it was there before: a start that was cut short may have made it.
             for parent in real.ancestors().skip(1).take(there.max(1)) {
                 match fs::File::open(parent).and_then(|parent| parent.sync_all()) {
-                    // What somebody else keeps to themselves was not made here.
-                    Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                    // What somebody else keeps to themselves was not made here, and neither was
+                    // what is where no name can be made or synced.
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            ErrorKind::PermissionDenied
+                                | ErrorKind::InvalidInput
+                                | ErrorKind::Unsupported
+                                | ErrorKind::ReadOnlyFilesystem
+                        ) => {}
                     synced => synced?,
                 }
             }
