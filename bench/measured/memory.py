@@ -11,7 +11,7 @@ import time
 import load
 from contenders import LANGUAGES, Lamplight
 from figures import percentile
-from harness.leftovers import descendants
+from harness.leftovers import descendants, named
 from measured.burst import deployed, first_calls
 
 TICK, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
@@ -27,7 +27,7 @@ def idle_environments(sizes):
         if available() < NEEDED[language]:
             print(f"idle {language}: not measured, {available() >> 20} MiB are available")
             continue
-        samples, shares, wrong = [], [], 0
+        samples, shares, wrong, alive = [], [], 0, sizes.idle
         with Lamplight() as lamplight:
             for _ in range(sizes.idle_rounds):
                 names = deployed(lamplight, language, sizes.idle)
@@ -37,10 +37,14 @@ def idle_environments(sizes):
                 full = steady()
                 new = descendants(lamplight.server.pid).keys() - others.keys()
                 shares.append(proportional(new) + kernel(new))
+                alive = min(alive, len(new & named(lamplight.server.pid, "jail-init").keys()))
                 for name in names:
                     lamplight.client.delete_function(FunctionName=name)
                 lamplight.settle()
                 samples += [(before - full) / sizes.idle, (steady() - full) / sizes.idle]
+        if alive < sizes.idle:
+            print(f"idle {language}: not measured, {alive} of {sizes.idle} environments were there")
+            continue
         rows.append({
             "kind": "idle", "language": language, "n": sizes.idle, "wrong": wrong,
             "available": percentile(samples, 0.5), "lowest": min(samples), "highest": max(samples),

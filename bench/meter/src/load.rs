@@ -109,7 +109,13 @@ async fn client(number: usize, job: Arc<Job>, ready: Arc<Barrier>, env: Env) -> 
         outcome.judge(answered, nanoseconds(end - begin), &job);
         if again {
             buffer = Buffer::default();
-            stream = connect(job.port).await.ok();
+            stream = match connect(job.port).await {
+                Ok(stream) => Some(stream),
+                Err(error) => {
+                    outcome.fails(format!("{error:#}"));
+                    None
+                }
+            };
         }
         count += 1;
         outcome.ended = Some(end);
