@@ -395,8 +395,12 @@ def test_many_updates_keep_the_disk_small(own_server):
         client.update_function_code(FunctionName=name, ZipFile=package(number))
         settled(client, name)
 
+    def used():
+        """By code; the log of the store has its room ahead of its use."""
+        store = sum(path.stat().st_size for path in server.data_dir.glob("state.db*"))
+        return leftovers.disk_use(server.data_dir) - store
+
     # Each is there zipped and unpacked.
-    used = lambda: leftovers.disk_use(server.data_dir)  # noqa: E731
     wait_until(lambda: used() < 40 * 2 * size, lambda: f"{used()} bytes to shrink", 30)
 
 

@@ -1,5 +1,6 @@
 """Event source mappings."""
 
+import contextlib
 import json
 
 from harness import aws
@@ -13,7 +14,13 @@ QUEUE = f"arn:aws:sqs:us-east-1:{aws.ACCOUNT}:refused-queue"
 def _make_queue(w):
     sqs = aws.client(w.access, "sqs")
     url = sqs.create_queue(QueueName="refused-queue")["QueueUrl"]
-    w.undo.append(lambda: sqs.delete_queue(QueueUrl=url))
+
+    def undo():
+        # Whoever made it last deletes it for all.
+        with contextlib.suppress(sqs.exceptions.QueueDoesNotExist):
+            sqs.delete_queue(QueueUrl=url)
+
+    w.undo.append(undo)
 
 
 def mappings(w):
