@@ -104,12 +104,15 @@ def main():
             logs.close()
             return observer.counts(server)
 
+        def environments():
+            return leftovers.named(server.pid, "jail-init", "jail-keeper")
+
+        def blanks():
+            """Sandboxes kept ahead, of which there are as many as lately there was need for."""
+            return leftovers.named(server.pid, "jail-blank")
+
         def quiet():
-            wait_until(
-                lambda: not leftovers.named(server.pid, "jail-init", "jail-keeper")
-                and len(leftovers.named(server.pid, "jail-blank")) <= KEPT,
-                "the environments' end", 60,
-            )  # fmt: skip
+            wait_until(lambda: not environments() and len(blanks()) <= KEPT, "the environments' end", 60)
 
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             list(pool.map(one, WAYS * 2))
@@ -118,8 +121,9 @@ def main():
             step = max(8, campaign.size // 20)
             for started in range(0, campaign.size, step):
                 wrong += filter(None, pool.map(one, itertools.islice(ways, step)))
-                quiet()
+                wait_until(lambda: not environments(), "the environments' end", 60)
                 samples.append((started + step, observer.rss(server.pid)))
+        quiet()
         after = settled(count, before)
         campaign.note("starts", samples[-1][0])
         campaign.bar("wrong answers", len(wrong), 0)
