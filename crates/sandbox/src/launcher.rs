@@ -93,10 +93,10 @@ impl Launcher {
         self.shared.cgroups.as_ref()?.memory_used()
     }
 
-    /// What they may still use by the limits of the groups that theirs are in; absent where nobody
-    /// has set one.
-    pub fn memory_left(&self) -> Option<u64> {
-        self.shared.cgroups.as_ref()?.memory_left()
+    /// What they may still use by the limits of the groups that theirs are in, if of each limit what
+    /// `kept` makes of it is kept free; absent where nobody has set one.
+    pub fn memory_left(&self, kept: fn(u64) -> u64) -> Option<u64> {
+        self.shared.cgroups.as_ref()?.memory_left(kept)
     }
 
     /// A sandbox with nothing running in it.

@@ -99,9 +99,9 @@ impl Cgroups {
     }
 
     /// The least that a limit of the parent, or of a group above it, leaves to them.
-    pub(crate) fn memory_left(&self) -> Option<u64> {
+    pub(crate) fn memory_left(&self, kept: fn(u64) -> u64) -> Option<u64> {
         let (kind, path) = self.memory()?;
-        path.ancestors().filter_map(|group| room::left(*kind, group)).min()
+        path.ancestors().filter_map(|group| room::left(*kind, group, kept)).min()
     }
 
     /// Removes the parents; they must be empty.

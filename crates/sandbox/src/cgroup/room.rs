@@ -5,9 +5,6 @@ use super::Kind;
 use super::files::{read, read_field};
 use std::path::Path;
 
-/// Of a limit a sixteenth is kept, but at least and at most so many bytes, and no more than a quarter.
-const KEPT: (u64, u64) = (64 << 20, 512 << 20);
-
 pub(super) fn used(kind: Kind, group: &Path) -> Option<u64> {
     let (usage, fields) = match kind {
         Kind::All => ("memory.current", ["inactive_file", "active_file"]),
@@ -17,14 +14,12 @@ pub(super) fn used(kind: Kind, group: &Path) -> Option<u64> {
     Some(read(group, usage)?.saturating_sub(caches.iter().sum()))
 }
 
-/// How much is left below the limit, short of what is kept for the server and for what comes in one
-/// moment: at the limit itself the kernel ends whatever it finds. Absent where there is no limit.
-pub(super) fn left(kind: Kind, group: &Path) -> Option<u64> {
+/// How much is left below the limit, short of what is `kept` of it. Absent where there is no limit.
+pub(super) fn left(kind: Kind, group: &Path, kept: fn(u64) -> u64) -> Option<u64> {
     let file = if kind == Kind::All { "memory.max" } else { "memory.limit_in_bytes" };
     // v1: without a limit this is the largest number of whole pages; v2: a word.
     let limit = read(group, file).filter(|limit| *limit < 1 << 62)?;
-    let kept = (limit / 16).clamp(KEPT.0, KEPT.1).min(limit / 4);
-    Some(limit.saturating_sub(kept).saturating_sub(used(kind, group)?))
+    Some(limit.saturating_sub(kept(limit)).saturating_sub(used(kind, group)?))
 }
 
 #[cfg(test)]
@@ -47,9 +42,8 @@ mod tests {
             ("memory.stat", "anon 500\nshmem 100\ninactive_file 300\nactive_file 100\n"),
         ]);
         assert_eq!(used(Kind::All, new.path()), Some(600));
+        let left = |kind, group: &Path| left(kind, group, |limit| limit / 4);
         assert_eq!(left(Kind::All, new.path()), Some(1500 - 375 - 600));
-        std::fs::write(new.path().join("memory.max"), (4u64 << 30).to_string()).unwrap();
-        assert_eq!(left(Kind::All, new.path()), Some((4 << 30) - (256 << 20) - 600));
         std::fs::write(new.path().join("memory.max"), "max\n").unwrap();
         assert_eq!(left(Kind::All, new.path()), None);
         let old = group(&[
