@@ -238,14 +238,15 @@ impl EnvironmentManager {
 
     async fn start(&self, target: &Arc<Target>) -> Result<Kept, StartError> {
         let born = self.env.clock.instant();
+        let worker = self.placement.place(target).await?;
+        self.make_space(&worker).await?;
+        // Last: what is refused for another reason is no growth.
         let often = Often::within(self.options.growth, GROWTH);
         if !lock(&self.growth).take(&target.function, born, often) {
             // AWS: the same reason as where all that may run does.
             let reason = "ConcurrentInvocationLimitExceeded";
             return Err(Throttled { reason, retry_after_seconds: 1 }.into());
         }
-        let worker = self.placement.place(target).await?;
-        self.make_space(&worker).await?;
         let id = worker.start(Arc::clone(target)).await?;
         Ok(Kept { worker, id, born })
     }
