@@ -31,7 +31,8 @@ pub trait Random: Send + Sync {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Two lower-case hexadecimal digits for each byte.
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
     let mut text = String::with_capacity(bytes.len() * 2);

@@ -9,7 +9,7 @@ mod ids;
 mod tasks;
 
 pub use clock::{Clock, ManualClock, SteadyClock, SystemClock, Timestamp};
-pub use ids::{OsRandom, Random, SeededRandom};
+pub use ids::{OsRandom, Random, SeededRandom, hex};
 pub use tasks::{Stop, Tasks};
 
 use std::sync::Arc;

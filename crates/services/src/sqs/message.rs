@@ -5,6 +5,7 @@
 use super::{invalid_contents, invalid_value, missing, settings::Settings};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use lamplight_env::hex;
 use lamplight_wire::ApiError;
 use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
@@ -211,10 +212,6 @@ pub fn md5_of_trace(trace: &str) -> Option<String> {
     let attribute =
         Attribute { data_type: "String".to_owned(), value: trace.to_owned(), binary: false };
     md5_of_attributes([("AWSTraceHeader", &attribute)])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// AWS: the characters of XML 1.0.

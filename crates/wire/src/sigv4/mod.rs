@@ -12,6 +12,7 @@ mod sign;
 mod time;
 
 pub use claim::{claimed_scope, claimed_token};
+pub use lamplight_env::hex;
 pub use sign::{Credentials, Scope, SignError, presign, sign};
 
 use crate::ApiError;
@@ -155,18 +156,6 @@ fn invalid(message: impl Into<String>) -> ApiError {
 
 fn refused(code: &'static str, message: impl Into<String>) -> ApiError {
     ApiError::new(code, message).with_status(403)
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(*byte));
-    }
-    text
 }
 
 /// The hash of a body as [`verify`] and [`sign`] want it.

@@ -6,6 +6,7 @@ use super::record::{Image, Jars, Record, What};
 use super::{Installed, JARS, ROOTS, is_plain};
 use crate::code::{CodeCache, CodeError};
 use crate::runtimes::plan::IMAGE_BOOTSTRAP;
+use lamplight_env::hex;
 use lamplight_rpc::PrepareError;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -251,8 +252,4 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn failed(path: PathBuf) -> impl FnOnce(io::Error) -> InstallError {
     move |source| InstallError::Io { path, source }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
